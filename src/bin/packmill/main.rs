@@ -1,0 +1,2 @@
+//! The `packmill` command line.
+fn main() {}

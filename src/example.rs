@@ -1,0 +1,129 @@
+//! What flows from mask to pack: one tokenized record, or one of several made of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A token id as tokenizers give it. Batches carry the same number as i32 or i64.
+pub type TokenId = u32;
+
+/// The label of a token that is not trained: PyTorch's `ignore_index`.
+pub const IGNORE_INDEX: i32 = -100;
+
+/// Token positions within an example, `start..end`.
+pub type Span = Range<u32>;
+
+/// Where an example comes from. Numbers count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct Origin {
+    /// Source, in the recipe's order.
+    pub source: u32,
+    /// Shard within the source, sorted by name.
+    pub shard: u32,
+    /// Block within the shard; in held sources the record within the shard.
+    pub block: u64,
+    /// Record within the block; 0 in held sources.
+    pub record: u64,
+    /// Example within the record.
+    pub example: u32,
+    /// Pass over the corpus.
+    pub epoch: u64,
+}
+
+/// One tokenized record with what is trained of it.
+///
+/// Invariants: spans are sorted, disjoint, not empty and within `ids`. `ids` is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The tokens, at least one.
+    pub ids: Vec<TokenId>,
+    /// Positions that carry a label. Position 0 may be listed; it is never a target.
+    pub trained: Vec<Span>,
+    /// Positions that no cut may fall into (placeholder runs of pictures).
+    pub protected: Vec<Span>,
+}
+
+impl Example {
+    /// Length in tokens.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether it has no tokens; never true of an example that left the mask stage.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Targets that count after the shift in `start..end` as a segment of its own: trained
+    /// positions but the segment's first.
+    pub fn num_label_tokens(&self, span: &Span) -> u64 {
+        let first = span.start + 1;
+        self.trained
+            .iter()
+            .map(|t| u64::from(t.end.min(span.end).saturating_sub(t.start.max(first))))
+            .sum()
+    }
+}
+
+/// A run of an example's tokens that becomes one segment: all of it, or one part of a cut one.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The example that it is cut from.
+    pub example: Arc<Example>,
+    /// Which of its tokens, at least one.
+    pub tokens: Span,
+    /// Whether it is the last piece of the example that is kept: with it the example is delivered.
+    pub last: bool,
+}
+
+impl Piece {
+    /// The whole example as one piece.
+    pub fn whole(example: Example) -> Self {
+        let tokens = 0..u32::try_from(example.ids.len()).unwrap_or(u32::MAX);
+        Piece {
+            example: Arc::new(example),
+            tokens,
+            last: true,
+        }
+    }
+
+    /// Length in tokens.
+    pub fn len(&self) -> usize {
+        (self.tokens.end - self.tokens.start) as usize
+    }
+
+    /// Whether it has no tokens; never true of a piece in a pool.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The piece's ids.
+    pub fn ids(&self) -> &[TokenId] {
+        &self.example.ids[self.tokens.start as usize..self.tokens.end as usize]
+    }
+
+    /// Targets that count after the shift.
+    pub fn num_label_tokens(&self) -> u64 {
+        self.example.num_label_tokens(&self.tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segments_first_token_is_never_a_target() {
+        let example = Example {
+            origin: Origin::default(),
+            ids: vec![1; 10],
+            trained: vec![0..3, 5..9],
+            protected: vec![],
+        };
+        assert_eq!(example.num_label_tokens(&(0..10)), 2 + 4);
+        assert_eq!(example.num_label_tokens(&(5..10)), 3);
+        assert_eq!(example.num_label_tokens(&(3..5)), 0);
+        assert_eq!(example.num_label_tokens(&(2..7)), 2);
+    }
+}
