@@ -1,11 +1,58 @@
 //! The configuration: one small struct a concern, plain data, the same keys as in YAML and Python.
 //!
-//! [`parse`](Recipe::parse) reads YAML and refuses everything that is wrong at once, each fault with its line,
-//! what was expected and the nearest valid name.
+//! [`Recipe::load`] reads YAML and refuses everything that is wrong at once, each fault with its line, what
+//! was expected and the nearest valid name. A recipe goes one way:
+//!
+//! ```text
+//! text ─► yaml ─► tree (with lines) ─► check against the keys ─► cross-key checks ─► paths ─► Recipe
+//!         JSON ─┘                      └ keys: the one table, also behind schema() and Display ┘
+//! ```
+//!
+//! To add a key, add a field to its struct (its default in the struct's `Default`) and a line to the table
+//! in `keys.rs`; the tests name whatever was forgotten, the line in `docs/recipe.md` included.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+mod batch;
+mod check;
+mod cross;
+mod fault;
+mod free;
+mod hint;
+mod keys;
+mod mask;
+mod order;
+mod pack;
+mod paths;
+mod print;
+mod read;
+mod scalar;
+mod schema;
+mod shape;
+mod size;
+mod source;
+mod template;
+mod tokenizer;
+mod tree;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{BatchConfig, Labels};
+pub use fault::{Fault, Faults};
+pub use mask::{Markers, MaskConfig, Train};
+pub use order::Plan;
+pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
+pub use read::{Io, OnBadRecord};
+pub use schema::schema;
+pub use source::{Fields, Format, RowKind, SourceConfig};
+pub use template::TemplateConfig;
+pub use tokenizer::TokenizerConfig;
+
+/// What a recipe that did not come from a file is called in faults.
+const UNNAMED: &str = "recipe";
 
 /// A recipe, as written: paths relative to the recipe's folder are already joined to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,280 +96,77 @@ pub struct Recipe {
     pub folder: PathBuf,
 }
 
-/// Where the tokenizer is and which ids it ends and pads with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenizerConfig {
-    /// A folder with tokenizer.json, a tokenizer.json, or a Hub id (as written).
-    pub path: String,
-    /// Hub revision, `main` if none.
-    pub revision: Option<String>,
-    /// Overrides of the special tokens, by content.
-    pub bos: Option<String>,
-    /// The same for the end-of-sequence token.
-    pub eos: Option<String>,
-    /// The same for the padding token; falls back to eos, then to id 0.
-    pub pad: Option<String>,
-}
-
-/// A chat template and what it sees.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-pub struct TemplateConfig {
-    /// A Jinja file; none: the tokenizer folder's own.
-    pub path: Option<PathBuf>,
-    /// Name of one of several templates of the folder (`tool_use`); none: as Transformers chooses.
-    pub name: Option<String>,
-    /// What `strftime_now` sees, `YYYY-MM-DDTHH:MM:SS`.
-    pub now: Option<String>,
-    /// Passed to the template; a row's own `chat_template_kwargs` win.
-    pub kwargs: serde_json::Map<String, serde_json::Value>,
-    /// System message for conversations that have none.
-    pub system: Option<String>,
-}
-
-/// One named data set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SourceConfig {
-    /// Unique name.
-    pub name: String,
-    /// Globs, already joined to the recipe's folder.
-    pub paths: Vec<String>,
-    /// First N records.
-    pub limit: Option<u64>,
-    /// File format.
-    pub format: Format,
-    /// Row shape.
-    pub kind: RowKind,
-    /// Names of the fields.
-    pub fields: Fields,
-    /// Role names to map, `human` → `user`.
-    pub roles: BTreeMap<String, String>,
-    /// This source's own template.
-    pub template: Option<TemplateConfig>,
-    /// This source's own mask.
-    pub mask: Option<MaskConfig>,
-}
-
-/// File format; compression is found by magic bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// By ending and content.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-/// How a row is to be understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum RowKind {
-    /// By the fields that are there.
-    #[default]
-    Auto,
-    /// `messages`, or `conversations` with from/value.
-    Chat,
-    /// `prompt` and `completion`, strings or messages.
-    PromptCompletion,
-    /// `instruction`, `input`, `output`.
-    Instruction,
-    /// `text`.
-    Text,
-    /// `input_ids` with `labels` or `loss_mask`.
-    Tokens,
-}
-
-/// Names of the fields that a row is read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Fields {
-    pub messages: String,
-    pub role: String,
-    pub content: String,
-    pub tools: String,
-    pub prompt: String,
-    pub completion: String,
-    pub instruction: String,
-    pub input: String,
-    pub output: String,
-    pub text: String,
-    pub input_ids: String,
-    pub labels: String,
-    pub loss_mask: String,
-}
-
-impl Default for Fields {
+/// Every default, with a tokenizer and sources still to be named.
+impl Default for Recipe {
     fn default() -> Self {
-        let own = |name: &str| name.to_owned();
-        Fields {
-            messages: own("messages"),
-            role: own("role"),
-            content: own("content"),
-            tools: own("tools"),
-            prompt: own("prompt"),
-            completion: own("completion"),
-            instruction: own("instruction"),
-            input: own("input"),
-            output: own("output"),
-            text: own("text"),
-            input_ids: own("input_ids"),
-            labels: own("labels"),
-            loss_mask: own("loss_mask"),
+        Recipe {
+            // Format 1 is the first, so a recipe without the key can be no other; later ones must be named.
+            version: 1,
+            // Any fixed number: what matters is that two runs of one recipe agree, so never a clock's.
+            seed: 17,
+            tokenizer: TokenizerConfig::default(),
+            template: TemplateConfig::default(),
+            sources: Vec::new(),
+            mask: MaskConfig::default(),
+            pack: PackConfig::default(),
+            batch: BatchConfig::default(),
+            plan: Plan::default(),
+            // Every power of two up to 64 divides it, so a run may move between all usual world sizes.
+            lanes: 64,
+            // Corpora lie sorted by topic, length or origin; what is trained in that order is forgotten in it.
+            shuffle: true,
+            // All but the largest SFT sets decode to less, so they get a full shuffle.
+            hold: 2 << 30,
+            epochs: None,
+            on_bad_record: OnBadRecord::default(),
+            workers: None,
+            // Hides a slow block or a busy worker for some steps; a batch is small.
+            prefetch: 4,
+            io: Io::default(),
+            folder: PathBuf::new(),
         }
     }
 }
 
-/// What is trained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MaskConfig {
-    /// The policy.
-    pub train: Train,
-    /// For [`Train::Markers`].
-    pub markers: Option<Markers>,
-    /// Roles whose turns are trained.
-    pub roles: Vec<String>,
-    /// Whether the end-of-turn token belongs to the loss.
-    pub end_of_turn: bool,
-}
-
-impl Default for MaskConfig {
-    fn default() -> Self {
-        MaskConfig {
-            train: Train::Assistant,
-            markers: None,
-            roles: vec!["assistant".to_owned()],
-            end_of_turn: true,
-        }
+impl Recipe {
+    /// Reads a recipe's YAML text. `folder` is what its relative paths are relative to.
+    ///
+    /// # Errors
+    /// Every fault of the recipe at once; a syntax error of YAML alone, as nothing after it can be trusted.
+    pub fn parse(text: &str, folder: &Path) -> Result<Recipe, Faults> {
+        let tree = yaml::read(text).map_err(|fault| Faults::one(UNNAMED, fault))?;
+        check::recipe(&tree, folder).map_err(|faults| Faults::new(UNNAMED, faults))
     }
-}
 
-/// Which tokens are trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Train {
-    /// Every assistant turn, by the template's generation tags.
-    #[default]
-    Assistant,
-    /// The last assistant turn alone.
-    LastAssistant,
-    /// The completion of prompt and completion.
-    Completion,
-    /// Every token.
-    All,
-    /// What stands between a response marker and the next instruction marker.
-    Markers,
-}
+    /// Reads a recipe file; its relative paths are relative to the folder that it lies in.
+    ///
+    /// # Errors
+    /// As [`parse`](Recipe::parse), or one fault without a line where the file cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> Result<Recipe, Faults> {
+        let path = path.as_ref();
+        let file = path.display().to_string();
+        let text = yaml::text(path).map_err(|fault| Faults::one(&file, fault))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Recipe::parse(&text, folder).map_err(|faults| faults.in_file(file))
+    }
 
-/// The texts that begin an answer and a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Markers {
-    /// Begins an answer.
-    pub response: String,
-    /// Begins a question; none: only the last answer is trained.
-    pub instruction: Option<String>,
-}
+    /// Reads a recipe from a JSON object with the same keys and the same checks (Python keywords come this
+    /// way). Faults carry key paths without lines.
+    ///
+    /// # Errors
+    /// Every fault of the recipe at once.
+    pub fn from_value(value: &serde_json::Value, folder: &Path) -> Result<Recipe, Faults> {
+        let tree = tree::Node::from_json(value).map_err(|fault| Faults::one(UNNAMED, fault))?;
+        check::recipe(&tree, folder).map_err(|faults| Faults::new(UNNAMED, faults))
+    }
 
-/// How examples become rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackConfig {
-    /// The packer.
-    pub strategy: Strategy,
-    /// Tokens a row.
-    pub sequence_length: usize,
-    /// What happens to an example longer than a row.
-    pub overlong: Overlong,
-    /// Examples that a lane packs from.
-    pub lookahead: usize,
-    /// Segments are padded to a multiple of this.
-    pub segment_multiple: usize,
-    /// A row's most segments.
-    pub max_segments: Option<usize>,
-}
-
-/// The packer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The oldest example and the best subset of the others.
-    #[default]
-    Knapsack,
-    /// Joined and cut.
-    Concat,
-    /// One example a row.
-    None,
-}
-
-/// What happens to an example longer than a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlong {
-    /// Its beginning is kept.
-    #[default]
-    Truncate,
-    /// Its end is kept, after BOS where it begins with one.
-    TruncateLeft,
-    /// It becomes several pieces; pieces without a target are dropped.
-    Split,
-    /// It is dropped and counted.
-    Drop,
-    /// It ends the run.
-    Error,
-}
-
-/// How rows become batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchConfig {
-    /// Rows a micro-batch.
-    pub rows: usize,
-    /// Rows of all ranks a step; none: rows × world size.
-    pub step_rows: Option<usize>,
-    /// Which labels a batch carries.
-    pub labels: Labels,
-}
-
-/// Which labels a batch carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Labels {
-    /// `labels`, aligned with `input_ids`; the model shifts.
-    #[default]
-    Aligned,
-    /// `shift_labels`: at t the target of t + 1.
-    Shifted,
-}
-
-/// How the order is dealt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Plan {
-    /// Lanes: endless streams of any size.
-    #[default]
-    Lanes,
-}
-
-/// What a bad record does.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum OnBadRecord {
-    /// Ends the run.
-    #[default]
-    Stop,
-    /// Is skipped and counted, within a limit.
-    Skip {
-        /// Share of the records read so far that may be bad, beside the first 8.
-        max_fraction: f64,
-    },
-}
-
-/// How local shards are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Io {
-    /// Mapped on local file systems, read elsewhere.
-    #[default]
-    Auto,
-    /// Mapped.
-    Mmap,
-    /// Read with `pread`.
-    Pread,
+    /// A recipe built in Rust, checked and with its paths joined to `self.folder`, as if it had been read.
+    ///
+    /// # Errors
+    /// Every fault of the recipe at once.
+    pub fn checked(&self) -> Result<Recipe, Faults> {
+        let value = serde_json::to_value(self)
+            .map_err(|error| Faults::one(UNNAMED, Fault::new(None, "", error.to_string())))?;
+        Recipe::from_value(&value, &self.folder)
+    }
 }

@@ -1,0 +1,129 @@
+//! What the user typed.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Chat corpora to packed, label-masked, fixed-shape batches, exactly and at the machine's limit.
+#[derive(Debug, Parser)]
+#[command(name = "packmill", version, styles = STYLES, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 a data or runtime error, 2 a wrong recipe or usage.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a small corpus, a tokenizer and a recipe, and stream them: what a newcomer runs first
+    Demo(Demo),
+    /// Run the whole pipeline and report what it delivered
+    Stream(Stream),
+    /// Print what each record becomes, in corpus order, as JSON lines
+    Samples(Samples),
+    /// Show rows to a person: what is trained, segments, padding
+    Inspect(Inspect),
+    /// Resolve and validate a recipe, and estimate an epoch from a sample of records
+    Check(Check),
+    /// Measure this recipe's throughput on this machine, stage by stage
+    Bench(Bench),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Where to write it
+    #[arg(default_value = "packmill-demo", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The recipe and what replaces its keys.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// The recipe, a YAML file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// Worker threads, instead of the recipe's `workers`
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Stream {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Passes over the corpus, instead of the recipe's `epochs`
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u64>,
+    /// End delivery after N steps, counted from the stream's start
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u64>,
+    /// Write every batch as DIR/rank-00000/step-NNNNNNNN-MM.safetensors
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Samples {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Stop after N lines
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Write to FILE instead of the terminal
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Rows to show
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rows: usize,
+    /// First row to show
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) skip: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The recipe, a YAML file
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "schema")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Print the recipe's JSON schema, for editors
+    #[arg(long)]
+    pub(crate) schema: bool,
+    /// Print as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Steps to run; the default is one epoch
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u64>,
+    /// Print as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,67 @@
+//! `packmill bench`: where the time goes.
+
+use crate::stream::{Run, drive, limit};
+use crate::args;
+use crate::show::{StageStats, stage_table};
+use packmill::Stage;
+use anyhow::Result;
+use serde_json::json;
+use std::time::Instant;
+
+pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
+    let mut recipe = crate::recipe(&args.source)?;
+    limit(&mut recipe, None, args.steps)?;
+    let (run, error) = drive(recipe, args.steps, None, started)?;
+    if let Some(error) = error {
+        return Err(error.into());
+    }
+    if args.json {
+        println!("{}", json(&run));
+    } else {
+        anstream::print!("{}", run.report().to_text());
+        anstream::print!("\n{}", stages(&run));
+    }
+    Ok(())
+}
+
+fn json(run: &Run) -> serde_json::Value {
+    let stages: Vec<_> = run
+        .stats
+        .iter()
+        .map(|s| {
+            json!({
+                "stage": s.stage.to_string(),
+                "items": s.items,
+                "bytes": s.bytes,
+                "busy_s": s.busy.as_secs_f64(),
+                "blocked_in_s": s.blocked_in.as_secs_f64(),
+                "blocked_out_s": s.blocked_out.as_secs_f64(),
+            })
+        })
+        .collect();
+    let mut all = run.json();
+    all["workers"] = json!(run.workers);
+    all["stages"] = json!(stages);
+    all
+}
+
+fn stages(run: &Run) -> String {
+    let names: Vec<String> = run.stats.iter().map(|s| s.stage.to_string()).collect();
+    let stages: Vec<StageStats<'_>> = run
+        .stats
+        .iter()
+        .zip(&names)
+        .map(|(s, stage)| StageStats {
+            stage,
+            items: s.items,
+            threads: match s.stage {
+                Stage::Pack | Stage::Batch | Stage::Channel => 1,
+                _ => u32::try_from(run.workers).unwrap_or(u32::MAX),
+            },
+            busy: s.busy,
+            blocked_in: s.blocked_in,
+            blocked_out: s.blocked_out,
+        })
+        .collect();
+    stage_table(&stages)
+}

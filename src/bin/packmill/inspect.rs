@@ -1,0 +1,98 @@
+//! `packmill inspect`: rows for the eyes.
+
+use crate::args;
+use crate::show::{self, Look, Pieces, RowView, SegmentView, write_row};
+use anyhow::{Context, Result};
+use packmill::batch::{Batch, Provenance};
+use packmill::pipeline::{Loader, Model, Sources};
+use packmill::{Recipe, recipe::Labels};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) fn run(args: &args::Inspect) -> Result<()> {
+    let mut recipe = crate::recipe(&args.source)?;
+    // A person reads labels where they stand; the shifted form would show each a token early.
+    recipe.batch.labels = Labels::Aligned;
+    let model = Arc::new(Model::load(&recipe)?);
+    let pieces = Pieces::open(&tokenizer_file(&recipe, &model))?;
+    let rows_a_batch = recipe.batch.rows;
+    let mut loader = Loader::builder(recipe).model(Arc::clone(&model)).build()?;
+    let look = Look::of_stdout();
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    write_sources(&mut out, &loader, &model)?;
+    let (mut number, last) = (0, args.skip + args.rows);
+    while number < last {
+        let Some(batch) = loader.next().transpose()? else { break };
+        for row in 0..rows_a_batch.saturating_sub(batch.filling()) {
+            if (args.skip..last).contains(&number) {
+                writeln!(out)?;
+                show_row(&mut out, &batch, row, number as u64, loader.sources(), &pieces, look)?;
+            }
+            number += 1;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The tokenizer.json that the model was loaded from.
+fn tokenizer_file(recipe: &Recipe, model: &Model) -> PathBuf {
+    match &model.tokenizer.folder {
+        Some(folder) => folder.join("tokenizer.json"),
+        None => PathBuf::from(&recipe.tokenizer.path),
+    }
+}
+
+/// What was found: how rows are read, what is trained, which engine tokenizes.
+fn write_sources(out: &mut dyn Write, loader: &Loader, model: &Model) -> Result<()> {
+    for summary in loader.sources().summaries() {
+        writeln!(out, "{summary}")?;
+    }
+    writeln!(out, "tokenizer: {}, {} ids", model.tokenizer.engine.name(), model.tokenizer.engine.vocab_len())?;
+    for note in &model.tokenizer.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    for warning in loader.warnings() {
+        show::warning(&warning);
+    }
+    Ok(())
+}
+
+fn show_row(
+    out: &mut dyn Write,
+    batch: &Batch,
+    row: usize,
+    number: u64,
+    sources: &Sources,
+    pieces: &Pieces,
+    look: Look,
+) -> Result<()> {
+    let length = batch.sequence_length();
+    let tokens = row * length..(row + 1) * length;
+    let labels = batch.labels().context("aligned labels were asked for")?;
+    let (ids, labels) = (batch.input_ids(), labels);
+    let (Some(ids), Some(labels)) = (ids.as_i32(), labels.as_i32()) else {
+        anyhow::bail!("32-bit ids were asked for");
+    };
+    let segments: Vec<SegmentView<'_>> = Provenance::of(batch)
+        .filter(|p| usize::try_from(p.row).is_ok_and(|r| r == row))
+        .map(|p| SegmentView {
+            source: sources.name(p.source as u32),
+            shard: p.shard as u64,
+            record: if sources.is_held(p.source as u32) { p.block as u64 } else { p.record as u64 },
+            example: p.example as u64,
+            epoch: p.epoch as u64,
+            tokens: p.first_token as u64..p.last_token as u64 + 1,
+        })
+        .collect();
+    let view = RowView {
+        number,
+        ids: &ids[tokens.clone()],
+        labels: &labels[tokens.clone()],
+        segment_ids: &batch.segment_ids()[tokens],
+        segments: &segments,
+    };
+    write_row(out, &view, |id| pieces.get(id), look)?;
+    Ok(())
+}

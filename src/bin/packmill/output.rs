@@ -1,0 +1,66 @@
+//! `packmill stream --output DIR`: every batch as a safetensors file.
+
+use anyhow::{Context, Result};
+use packmill::batch::{Batch, Ids};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Writes batches under one rank's folder.
+pub(crate) struct Output {
+    folder: PathBuf,
+}
+
+impl Output {
+    pub(crate) fn create(dir: &Path, rank: u32) -> Result<Self> {
+        let folder = dir.join(format!("rank-{rank:05}"));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Output { folder })
+    }
+
+    /// Writes micro-batch `micro` of step `step`, both from 0, under a temporary name first.
+    pub(crate) fn write(&self, batch: &Batch, step: u64, micro: u64) -> Result<()> {
+        let (rows, length) = (batch.rows(), batch.sequence_length());
+        let table = [rows, length];
+        let ids = |ids: Ids<'_>| match ids {
+            Ids::I32(v) => (Dtype::I32, bytemuck::cast_slice::<i32, u8>(v).to_vec()),
+            Ids::I64(v) => (Dtype::I64, bytemuck::cast_slice::<i64, u8>(v).to_vec()),
+        };
+        let i32s = |v: &[i32]| (Dtype::I32, bytemuck::cast_slice::<i32, u8>(v).to_vec());
+        let provenance = batch.provenance();
+        let labels_name = if batch.is_shifted() { "shift_labels" } else { "labels" };
+        let mut tensors: Vec<(&str, Vec<usize>, (Dtype, Vec<u8>))> = vec![
+            ("input_ids", table.to_vec(), ids(batch.input_ids())),
+            (labels_name, table.to_vec(), ids(batch.labels())),
+            ("position_ids", table.to_vec(), i32s(batch.position_ids())),
+            ("segment_ids", table.to_vec(), i32s(batch.segment_ids())),
+            ("cu_seqlens", vec![batch.cu_seqlens().len()], i32s(batch.cu_seqlens())),
+            ("segment_lengths", vec![batch.segment_lengths().len()], i32s(batch.segment_lengths())),
+        ];
+        tensors.push((
+            "provenance",
+            provenance.shape().to_vec(),
+            (Dtype::I64, bytemuck::cast_slice::<i64, u8>(provenance.data()).to_vec()),
+        ));
+        let views = tensors
+            .iter()
+            .map(|(name, shape, (dtype, data))| Ok((*name, TensorView::new(*dtype, shape.clone(), data)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let metadata: HashMap<String, String> = [
+            ("max_seqlen", batch.max_seqlen() as u64),
+            ("num_tokens", batch.num_tokens()),
+            ("num_label_tokens", batch.num_label_tokens()),
+            ("filling", batch.filling() as u64),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+        .collect();
+        let path = self.folder.join(format!("step-{step:08}-{micro:02}.safetensors"));
+        let part = path.with_extension("safetensors.part");
+        let bytes = safetensors::serialize(views, Some(metadata))?;
+        std::fs::write(&part, bytes)
+            .and_then(|()| std::fs::rename(&part, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}

@@ -1,0 +1,79 @@
+//! `packmill samples`: what each record becomes, as JSON lines.
+
+use crate::args;
+use anyhow::{Context, Result};
+use packmill::pipeline::{Model, Samples};
+use packmill::{Example, IGNORE_INDEX};
+use serde::Serialize;
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Example {
+        source: &'a str,
+        shard: &'a str,
+        record: u64,
+        example: u32,
+        input_ids: &'a [u32],
+        labels: Vec<i64>,
+    },
+    Dropped { source: &'a str, shard: &'a str, record: u64, example: u32, dropped: String },
+}
+
+pub(crate) fn run(args: &args::Samples) -> Result<()> {
+    let recipe = crate::recipe(&args.source)?;
+    let model = Arc::new(Model::load(&recipe)?);
+    let samples = Samples::open(&recipe, &model, &packmill::read::cache_folder()?)?;
+    let mut out: Box<dyn Write> = match &args.output {
+        Some(path) => Box::new(BufWriter::with_capacity(
+            1 << 20,
+            std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
+        )),
+        None => Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock())),
+    };
+    write(samples, args.limit, &mut out)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Result<()> {
+    let mut written = 0;
+    while limit.is_none_or(|limit| written < limit) {
+        let Some(sample) = samples.next() else { break };
+        let sample = match sample {
+            Ok(sample) => sample,
+            Err(error) => {
+                // What was made before the error is an answer too.
+                out.flush()?;
+                return Err(error.into());
+            }
+        };
+        let sources = samples.sources();
+        let (source, shard) = (sources.name(sample.source), sources.shard(sample.source, sample.shard));
+        let (record, example) = (sample.record, sample.example);
+        let line = match &sample.content {
+            Ok(content) => {
+                let labels = labels(content);
+                Line::Example { source, shard, record, example, input_ids: &content.ids, labels }
+            }
+            Err(reason) => Line::Dropped { source, shard, record, example, dropped: reason.to_string() },
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+        written += 1;
+    }
+    Ok(())
+}
+
+/// Aligned labels: the id where it is trained, else -100.
+fn labels(example: &Example) -> Vec<i64> {
+    let mut labels = vec![i64::from(IGNORE_INDEX); example.ids.len()];
+    for span in &example.trained {
+        for at in span.start as usize..span.end as usize {
+            labels[at] = i64::from(example.ids[at]);
+        }
+    }
+    labels
+}

@@ -1,0 +1,21 @@
+//! What a person sees in the terminal: rows with their trained tokens in colour, and reports of a run.
+//!
+//! Everything here writes to an [`io::Write`](std::io::Write) or returns a `String`; nothing decides where output goes.
+//! Text from data passes through [`visible`], so that no control character of a corpus ever reaches the terminal.
+
+mod bar;
+pub(crate) mod byte_level;
+mod look;
+pub(crate) mod number;
+mod pieces;
+mod report;
+mod row;
+mod stages;
+mod visible;
+mod wrap;
+
+pub(crate) use look::{Colour, Look};
+pub(crate) use pieces::{Piece, Pieces};
+pub(crate) use report::{Ending, LedgerEntry, Report};
+pub(crate) use row::{RowView, SegmentView, write_row};
+pub(crate) use stages::{StageStats, stage_table};

@@ -1,0 +1,270 @@
+//! `packmill stream`: the main job.
+
+use crate::args;
+use crate::memory::Memory;
+use crate::output::Output;
+use crate::show::{self, Ending, LedgerEntry, Report};
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use packmill::pipeline::{Loader, Model};
+use packmill::ledger::{Count, Ledger};
+use packmill::{Recipe, StageStats};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Figures of a run.
+pub(crate) struct Run {
+    pub(crate) progress: packmill::pipeline::Progress,
+    pub(crate) sequence_length: usize,
+    pub(crate) load: Duration,
+    pub(crate) elapsed: Duration,
+    pub(crate) first_batch: Duration,
+    pub(crate) peak_anon: u64,
+    pub(crate) stats: Vec<StageStats>,
+    pub(crate) workers: usize,
+    pub(crate) interrupted: bool,
+    pub(crate) asked_for_steps: Option<u64>,
+}
+
+pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
+    let mut recipe = crate::recipe(&args.source)?;
+    limit(&mut recipe, args.epochs, args.steps)?;
+    let output = args.output.as_deref().map(|dir| Output::create(dir, 0)).transpose()?;
+    finish(drive(recipe, args.steps, output.as_ref(), started)?, args.json)
+}
+
+/// Settles how long the stream is: with neither epochs nor steps, one epoch.
+pub(crate) fn limit(recipe: &mut Recipe, epochs: Option<u64>, steps: Option<u64>) -> Result<()> {
+    if epochs == Some(0) || steps == Some(0) {
+        return Err(crate::usage("--epochs and --steps must be at least 1"));
+    }
+    recipe.epochs = epochs.or(recipe.epochs);
+    if recipe.epochs.is_none() && steps.is_none() {
+        recipe.epochs = Some(1);
+    }
+    Ok(())
+}
+
+/// Prints the report; an interrupted run's too.
+pub(crate) fn finish(outcome: (Run, Option<packmill::Error>), json: bool) -> Result<()> {
+    let (run, error) = outcome;
+    if error.is_none() || run.progress.rows > 0 {
+        if json {
+            println!("{}", run.json());
+        } else {
+            anstream::print!("{}", run.report().to_text());
+        }
+    }
+    match error {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Streams to the end, to the last step, to Ctrl-C or to an error.
+pub(crate) fn drive(
+    recipe: Recipe,
+    steps: Option<u64>,
+    output: Option<&Output>,
+    started: Instant,
+) -> Result<(Run, Option<packmill::Error>)> {
+    let interrupted = on_interrupt()?;
+    let bar = bar(steps);
+    bar.set_message("loading tokenizer and templates");
+    let loading = Instant::now();
+    let model = Arc::new(Model::load(&recipe)?);
+    let load = loading.elapsed();
+    let sequence_length = recipe.pack.sequence_length;
+    let workers = packmill::pipeline::worker_count(&recipe);
+    let micro_batches = recipe.batch.step_rows.map_or(1, |step| step / recipe.batch.rows.max(1)) as u64;
+    bar.set_message("opening the corpus");
+    let opened = Instant::now();
+    let mut builder = Loader::builder(recipe).model(model);
+    if let Some(steps) = steps {
+        builder = builder.steps(steps);
+    }
+    let mut loader = builder.build()?;
+    for warning in loader.warnings() {
+        bar.suspend(|| show::warning(&warning));
+    }
+    let (mut first, mut last, mut peak_anon) = (None, opened.elapsed(), Memory::now().anon);
+    let (mut error, mut sampled, mut batches) = (None, Instant::now(), 0u64);
+    while !interrupted.load(Relaxed) {
+        let Some(batch) = loader.next() else { break };
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(e) => {
+                error = Some(e);
+                break;
+            }
+        };
+        first.get_or_insert_with(|| started.elapsed());
+        last = opened.elapsed();
+        if let Some(output) = output {
+            output.write(&batch, batches / micro_batches, batches % micro_batches)?;
+        }
+        batches += 1;
+        if sampled.elapsed() > Duration::from_millis(10) {
+            sampled = Instant::now();
+            peak_anon = peak_anon.max(Memory::now().anon);
+            show(&bar, &loader, last);
+        }
+    }
+    peak_anon = peak_anon.max(Memory::now().anon);
+    bar.finish_and_clear();
+    let run = Run {
+        progress: loader.progress().clone(),
+        sequence_length,
+        load,
+        elapsed: last,
+        first_batch: first.unwrap_or_default(),
+        peak_anon,
+        stats: loader.stats(),
+        workers,
+        interrupted: interrupted.load(Relaxed),
+        asked_for_steps: steps,
+    };
+    Ok((run, error))
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the process at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}
+
+/// On stderr, and only where a person looks at it.
+fn bar(steps: Option<u64>) -> ProgressBar {
+    let bar = match steps {
+        Some(steps) => ProgressBar::new(steps),
+        None => ProgressBar::new_spinner(),
+    };
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = match steps {
+        Some(_) => "{bar:30.green} {pos}/{len} steps  {msg}",
+        None => "{spinner:.green} {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn show(bar: &ProgressBar, loader: &Loader, elapsed: Duration) {
+    let progress = loader.progress();
+    bar.set_position(progress.steps);
+    let rate = progress.tokens as f64 / elapsed.as_secs_f64().max(1e-9);
+    bar.set_message(format!(
+        "{} rows, {} tokens, {}/s",
+        show::number::exact(progress.rows),
+        show::number::short(progress.tokens),
+        show::number::short(rate as u64),
+    ));
+}
+
+impl Run {
+    pub(crate) fn slots(&self) -> u64 {
+        self.progress.rows * self.sequence_length as u64
+    }
+
+    pub(crate) fn density(&self) -> f64 {
+        ratio(self.progress.tokens, self.slots())
+    }
+
+    pub(crate) fn tokens_per_s(&self) -> f64 {
+        self.progress.tokens as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+
+    /// The account for a person.
+    pub(crate) fn report(&self) -> Report {
+        let p = &self.progress;
+        let memory = Memory::now();
+        Report {
+            ending: match (self.interrupted, self.asked_for_steps) {
+                (true, _) => Ending::Interrupted,
+                (false, Some(steps)) if p.steps >= steps => Ending::Steps,
+                _ => Ending::Exhausted,
+            },
+            rows: p.rows,
+            steps: p.steps,
+            sequence_length: self.sequence_length as u64,
+            tokens: p.tokens,
+            supervised_tokens: p.supervised_tokens,
+            load: self.load,
+            elapsed: self.elapsed,
+            time_to_first_batch: (p.rows > 0).then_some(self.first_batch),
+            peak_rss_bytes: (memory.peak_rss > 0).then_some(memory.peak_rss),
+            peak_anon_bytes: (self.peak_anon > 0).then_some(self.peak_anon),
+            digest: p.digest.to_string(),
+            ledger: ledger(&p.ledger),
+        }
+    }
+
+    /// The one JSON object of `--json`.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let p = &self.progress;
+        json!({
+            "rows": p.rows,
+            "steps": p.steps,
+            "tokens": p.tokens,
+            "supervised_tokens": p.supervised_tokens,
+            "padding_tokens": self.slots() - p.tokens,
+            "density": self.density(),
+            "density_refilled": ratio(p.refilled.tokens, p.refilled.rows * self.sequence_length as u64),
+            "load_s": self.load.as_secs_f64(),
+            "elapsed_s": self.elapsed.as_secs_f64(),
+            "tokens_per_s": self.tokens_per_s(),
+            "time_to_first_batch_s": self.first_batch.as_secs_f64(),
+            "peak_rss_bytes": Memory::now().peak_rss,
+            "peak_anon_bytes": self.peak_anon,
+            "digest": p.digest.to_string(),
+            "ledger": p.ledger.as_ref(),
+        })
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// The ledger as the report shows it: by source, then by what became of it.
+fn ledger(ledger: &Ledger) -> Vec<LedgerEntry> {
+    let mut entries = Vec::new();
+    for (source, account) in &ledger.sources {
+        let (records, tokens) = (&account.records, &account.tokens);
+        let mut push = |reason: String, records: Option<u64>, tokens: Option<u64>| {
+            entries.push(LedgerEntry { source: source.clone(), reason, records, tokens });
+        };
+        push("delivered".to_owned(), Some(records.delivered), Some(tokens.delivered));
+        if tokens.truncated > 0 {
+            push("truncated".to_owned(), None, Some(tokens.truncated));
+        }
+        let reasons: BTreeSet<_> = records.dropped.keys().chain(tokens.dropped.keys()).collect();
+        for reason in reasons {
+            let count = |of: &Count| of.dropped.get(reason).copied();
+            push(format!("dropped: {reason}"), count(records), count(tokens));
+        }
+        if records.pending > 0 || tokens.pending > 0 {
+            push("pending".to_owned(), Some(records.pending), Some(tokens.pending));
+        }
+        if account.unreadable.blocks > 0 {
+            let lost = show::number::bytes(account.unreadable.bytes);
+            push(format!("unreadable: {} blocks, {lost} stored", account.unreadable.blocks), None, None);
+        }
+    }
+    entries
+}

@@ -1,0 +1,158 @@
+//! The account of every record and token, by source and reason.
+//!
+//! At every step, exactly: records in = delivered + dropped + pending, and
+//! tokens in = delivered + truncated + dropped + pending. A record is in when its lane takes it from its
+//! source, delivered when the last of its kept pieces is in a row, dropped when none is kept, pending until then.
+
+use crate::example::Piece;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why a record, or a piece of one, was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// No label is left after the shift.
+    NoTrainedToken,
+    /// `train: markers` found no response marker.
+    NoMarker,
+    /// Longer than a row, with `overlong: drop`.
+    Overlong,
+    /// It could not be read, understood, rendered or masked, with `on_bad_record: skip`.
+    BadRecord,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::NoTrainedToken => "no_trained_token",
+            Reason::NoMarker => "no_marker",
+            Reason::Overlong => "overlong",
+            Reason::BadRecord => "bad_record",
+        })
+    }
+}
+
+/// Records or tokens of one source, by what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Taken from the source.
+    #[serde(rename = "in")]
+    pub taken: u64,
+    /// In rows.
+    pub delivered: u64,
+    /// Cut off by `overlong: truncate` or `truncate_left`. Tokens only.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub truncated: u64,
+    /// Dropped, by reason.
+    pub dropped: BTreeMap<Reason, u64>,
+    /// In a pool.
+    pub pending: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Count {
+    /// Whether what came in is all accounted for.
+    pub fn balanced(&self) -> bool {
+        self.taken == self.delivered + self.truncated + self.dropped.values().sum::<u64>() + self.pending
+    }
+
+    fn drop(&mut self, reason: Reason, amount: u64) {
+        if amount > 0 {
+            *self.dropped.entry(reason).or_default() += amount;
+        }
+    }
+}
+
+/// What could not be read at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Blocks with an unreadable rest.
+    pub blocks: u64,
+    /// Stored (compressed) bytes in those rests.
+    pub bytes: u64,
+}
+
+/// The account of one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Records.
+    pub records: Count,
+    /// Tokens. Pieces of one example are booked by piece.
+    pub tokens: Count,
+    /// Rests of blocks that nothing could be read from.
+    pub unreadable: Unreadable,
+}
+
+/// The account of all sources, in the recipe's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// One account a source, with its name.
+    pub sources: Vec<(String, Account)>,
+}
+
+impl Ledger {
+    /// An empty ledger of the sources named.
+    pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
+        Ledger { sources: names.into_iter().map(|n| (n.as_ref().to_owned(), Account::default())).collect() }
+    }
+
+    /// Whether records and tokens of every source balance.
+    pub fn balanced(&self) -> bool {
+        self.sources.iter().all(|(_, a)| a.records.balanced() && a.tokens.balanced())
+    }
+
+    fn account(&mut self, source: u32) -> Option<&mut Account> {
+        self.sources.get_mut(source as usize).map(|(_, account)| account)
+    }
+
+    /// Books a record of `tokens` tokens that a lane took and that was dropped whole.
+    pub(crate) fn dropped(&mut self, source: u32, reason: Reason, tokens: u64) {
+        if let Some(a) = self.account(source) {
+            a.records.taken += 1;
+            a.records.drop(reason, 1);
+            a.tokens.taken += tokens;
+            a.tokens.drop(reason, tokens);
+        }
+    }
+
+    /// Books a record that a lane took and of which something is kept: `pending` tokens go into its pool.
+    pub(crate) fn kept(&mut self, source: u32, pending: u64, truncated: u64, dropped: &[(Reason, u64)]) {
+        if let Some(a) = self.account(source) {
+            a.records.taken += 1;
+            a.records.pending += 1;
+            a.tokens.taken += pending + truncated + dropped.iter().map(|(_, n)| n).sum::<u64>();
+            a.tokens.pending += pending;
+            a.tokens.truncated += truncated;
+            for &(reason, tokens) in dropped {
+                a.tokens.drop(reason, tokens);
+            }
+        }
+    }
+
+    /// Books a piece that left a pool in a row.
+    pub(crate) fn delivered(&mut self, piece: &Piece) {
+        if let Some(a) = self.account(piece.example.origin.source) {
+            let tokens = piece.len() as u64;
+            a.tokens.pending -= tokens;
+            a.tokens.delivered += tokens;
+            if piece.last {
+                a.records.pending -= 1;
+                a.records.delivered += 1;
+            }
+        }
+    }
+
+    /// Books an unreadable rest of a block.
+    pub(crate) fn unreadable(&mut self, source: u32, bytes: u64) {
+        if let Some(a) = self.account(source) {
+            a.unreadable.blocks += 1;
+            a.unreadable.bytes += bytes;
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A list of blocks as one endless sequence: epoch 0 in the order of its bijection, then epoch 1, and so on.
+
+use super::shuffle::{Key, Shuffle, Use};
+
+/// One place of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Pass over the list.
+    pub epoch: u64,
+    /// Index of the block in the list.
+    pub block: u64,
+}
+
+/// The sequence of one list of blocks.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    seed: u64,
+    name: String,
+    blocks: u64,
+    shuffled: bool,
+    epochs: Option<u64>,
+}
+
+impl Sequence {
+    /// A list of `blocks` blocks, keyed with `name` (empty for all sources' blocks as one list), as they
+    /// lie where `shuffled` is false, ended after `epochs` passes if given.
+    pub fn new(seed: u64, name: &str, blocks: u64, shuffled: bool, epochs: Option<u64>) -> Self {
+        Sequence { seed, name: name.to_owned(), blocks, shuffled, epochs }
+    }
+
+    /// Blocks in the list.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Positions in all; none: without end.
+    pub fn len(&self) -> Option<u64> {
+        if self.blocks == 0 {
+            return Some(0);
+        }
+        self.epochs.map(|epochs| epochs.saturating_mul(self.blocks))
+    }
+
+    /// What stands at `position`; none past the end.
+    pub fn at(&self, position: u64) -> Option<Place> {
+        if self.len().is_some_and(|len| position >= len) {
+            return None;
+        }
+        let (epoch, index) = (position / self.blocks, position % self.blocks);
+        let block = if self.shuffled { self.shuffle(epoch).at(index) } else { index };
+        Some(Place { epoch, block })
+    }
+
+    fn shuffle(&self, epoch: u64) -> Shuffle {
+        Shuffle::new(self.blocks, Key::new(self.seed, &self.name, epoch, Use::Blocks))
+    }
+
+    /// The order of `records` records of one run of a streamed block: what stands at each place.
+    pub fn run_order(&self, place: Place, run: u64, records: u64) -> Vec<u64> {
+        if !self.shuffled {
+            return (0..records).collect();
+        }
+        let key = Key::new(self.seed, &self.name, place.epoch, Use::Records { block: place.block, run });
+        super::runs::order(key, records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_block_once_an_epoch(blocks in 1u64..300, seed: u64, epochs in 1u64..4, shuffled: bool) {
+            let s = Sequence::new(seed, "", blocks, shuffled, Some(epochs));
+            let all: Vec<Place> = (0..).map_while(|p| s.at(p)).collect();
+            prop_assert_eq!(all.len() as u64, blocks * epochs);
+            for (epoch, pass) in all.chunks(blocks as usize).enumerate() {
+                let mut seen: Vec<u64> = pass.iter().map(|p| p.block).collect();
+                if shuffled { seen.sort_unstable(); }
+                prop_assert!(seen.into_iter().eq(0..blocks));
+                prop_assert!(pass.iter().all(|p| p.epoch == epoch as u64));
+            }
+        }
+    }
+
+    #[test]
+    fn without_end_and_empty() {
+        let s = Sequence::new(1, "", 3, true, None);
+        assert_eq!(s.at(3 * 1_000_000).map(|p| p.epoch), Some(1_000_000));
+        assert_eq!(Sequence::new(1, "", 0, true, None).at(0), None);
+    }
+}

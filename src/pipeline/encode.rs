@@ -1,0 +1,281 @@
+//! One record: from its bytes to examples, or to the reason why there are none.
+//!
+//! This is where render, tokenize and mask meet. Stateless but for the scratch that each thread brings.
+
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::{Example, Origin, Span};
+use crate::ledger::Reason;
+use crate::mask;
+use crate::recipe::{MaskConfig, Train};
+use crate::render::row::{GivenLabels, Row, RowReader};
+use crate::render::{ChatTemplate, Conversation, Ending};
+use crate::stats::{Lap, Stats};
+use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
+use super::templates::Templates;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What became of one record, in its place in the order.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Where it comes from; of a block's end, the block.
+    pub(crate) origin: Origin,
+    pub(crate) outcome: Outcome,
+    /// Set on the last item of a block: the lines that the block held.
+    pub(crate) ends_block: Option<u64>,
+}
+
+/// What became of one record.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is these examples, at least one.
+    Examples(Vec<Example>),
+    /// It has nothing to learn from.
+    Dropped { reason: Reason, tokens: u64 },
+    /// It cannot be read, understood, rendered or masked.
+    Bad(Error),
+    /// The rest of its block cannot be read: so many stored bytes.
+    Unreadable { error: Error, bytes: u64 },
+    /// Nothing that a policy for bad records could mend.
+    Fatal(Error),
+    /// No record: a blank line, or the mere end of a block.
+    Nothing,
+}
+
+impl Outcome {
+    /// Completes the error, if there is one.
+    pub(crate) fn placed(self, place: impl FnOnce(Error) -> Error) -> Self {
+        match self {
+            Outcome::Bad(error) => Outcome::Bad(place(error)),
+            Outcome::Fatal(error) => Outcome::Fatal(place(error)),
+            Outcome::Unreadable { error, bytes } => Outcome::Unreadable { error: place(error), bytes },
+            other => other,
+        }
+    }
+}
+
+/// A worker's reused buffers, and its counts until they are flushed.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    encoding: Encoding,
+    prompt: Encoding,
+    read: Tally,
+    render: Tally,
+    tokenize: Tally,
+    mask: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    items: u64,
+    bytes: u64,
+    busy: Duration,
+}
+
+impl Tally {
+    fn add(&mut self, items: usize, bytes: usize, busy: Duration) {
+        self.items += items as u64;
+        self.bytes += bytes as u64;
+        self.busy += busy;
+    }
+}
+
+impl Scratch {
+    /// Counts a record of `bytes` bytes that was read in `busy`.
+    pub(crate) fn read(&mut self, bytes: usize, busy: Duration) {
+        self.read.add(1, bytes, busy);
+    }
+
+    /// Adds what was counted to the shared counters.
+    pub(crate) fn flush(&mut self, stats: &Stats) {
+        for (tally, counters) in [
+            (&mut self.read, &stats.read),
+            (&mut self.render, &stats.render),
+            (&mut self.tokenize, &stats.tokenize),
+            (&mut self.mask, &stats.mask),
+        ] {
+            let Tally { items, bytes, busy } = std::mem::take(tally);
+            if items > 0 {
+                counters.add(items, bytes, busy);
+            }
+        }
+    }
+}
+
+/// How one source's records are encoded.
+pub(crate) struct Encoder {
+    pub(crate) rows: RowReader,
+    pub(crate) templates: Arc<Templates>,
+    pub(crate) mask: MaskConfig,
+    pub(crate) tokenizer: Arc<LoadedTokenizer>,
+}
+
+impl Encoder {
+    /// Encodes one record.
+    pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
+        match self.try_encode(line, origin, scratch) {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Bad(error),
+        }
+    }
+
+    fn try_encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Result<Outcome> {
+        let mut lap = Lap::start();
+        let row = self.rows.read(line)?;
+        let masked = match row {
+            Row::Chat(chat) => self.chat(&chat, None, &mut lap, line.len(), scratch)?,
+            Row::ChatCompletion { conversation, prompt_len } => {
+                self.chat(&conversation, Some(prompt_len), &mut lap, line.len(), scratch)?
+            }
+            Row::TextCompletion { prompt, completion } => {
+                scratch.render.add(1, line.len(), lap.lap());
+                self.text(&prompt, &completion, &mut lap, scratch)?
+            }
+            Row::Text(text) => {
+                scratch.render.add(1, line.len(), lap.lap());
+                self.text("", &text, &mut lap, scratch)?
+            }
+            Row::Tokens { ids, trained } => {
+                scratch.render.add(1, line.len(), lap.lap());
+                self.tokenizer.engine.check_ids(&ids)?;
+                let trained = self.given(&ids, trained)?;
+                scratch.encoding.ids = ids;
+                Masked::Trained(trained)
+            }
+        };
+        scratch.mask.add(scratch.encoding.ids.len(), 0, lap.lap());
+        let tokens = scratch.encoding.ids.len() as u64;
+        let dropped = |reason| Outcome::Dropped { reason, tokens };
+        Ok(match masked {
+            Masked::NoMarker => dropped(Reason::NoMarker),
+            Masked::Trained(trained) => {
+                if mask::num_label_tokens(&trained) == 0 {
+                    return Ok(dropped(Reason::NoTrainedToken));
+                }
+                // A fresh vector of the exact size: examples wait in pools, scratch does not.
+                let ids = scratch.encoding.ids.as_slice().to_vec();
+                Outcome::Examples(vec![Example { origin, ids, trained, protected: Vec::new() }])
+            }
+        })
+    }
+
+    fn chat(
+        &self,
+        chat: &Conversation,
+        prompt_len: Option<usize>,
+        lap: &mut Lap,
+        line_bytes: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Masked> {
+        let template = self.templates.choose(chat.tools.is_some())?;
+        let rendered = template.render(chat, Ending::Whole)?;
+        scratch.render.add(1, line_bytes, lap.lap());
+        self.tokenizer.engine.encode(&rendered.text, SpecialTokens::Leave, &mut scratch.encoding)?;
+        scratch.tokenize.add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
+        let Encoding { ids, offsets } = &scratch.encoding;
+        let flagged = chat.messages.iter().any(|m| m.train.is_some());
+        if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
+            return Err(Error::new(Kind::Mask, Stage::Mask, "messages have train or weight of their own, which this policy cannot follow")
+                .remedy("use train: assistant with a template that has generation tags, or take the flags out of the rows"));
+        }
+        match self.mask.train {
+            Train::Assistant | Train::LastAssistant => {
+                let simple = !flagged && self.mask.train == Train::Assistant && self.only_assistants();
+                let spans = if simple {
+                    rendered.spans
+                } else {
+                    let owners = template.owners(chat, &rendered)?;
+                    let speakers: Vec<mask::Speaker<'_>> =
+                        chat.messages.iter().map(|m| mask::Speaker { role: &m.role, train: m.train }).collect();
+                    mask::choose_spans(&rendered.spans, &owners, &speakers, &self.mask)?
+                };
+                let mut trained = mask::spans_to_tokens(&spans, offsets);
+                if !self.mask.end_of_turn {
+                    trained = mask::without_end_of_turn(&trained, ids, |id| self.tokenizer.is_added(id), |_| false);
+                }
+                Ok(Masked::Trained(trained))
+            }
+            Train::Completion => {
+                let Some(prompt_len) = prompt_len else {
+                    return Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
+                        .remedy("use train: last_assistant for chats"));
+                };
+                let prompt = Conversation {
+                    messages: chat.messages[..prompt_len].to_vec(),
+                    tools: chat.tools.clone(),
+                    documents: chat.documents.clone(),
+                    kwargs: chat.kwargs.clone(),
+                };
+                let prompt = template.render(&prompt, Ending::GenerationPrompt)?;
+                self.tokenizer.engine.encode(&prompt.text, SpecialTokens::Leave, &mut scratch.prompt)?;
+                Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, ids)))
+            }
+            Train::All => Ok(Masked::Trained(mask::all(ids))),
+            Train::Markers => self.markers(&rendered.text, scratch),
+        }
+    }
+
+    /// Plain text: tokenized with the tokenizer's own special tokens, EOS once at its end.
+    fn text(&self, prompt: &str, completion: &str, lap: &mut Lap, scratch: &mut Scratch) -> Result<Masked> {
+        let joined = format!("{prompt}{completion}");
+        let text = self.tokenizer.with_eos(&joined);
+        self.tokenizer.encode_plain(&text, &mut scratch.encoding)?;
+        scratch.tokenize.add(scratch.encoding.ids.len(), text.len(), lap.lap());
+        match self.mask.train {
+            Train::All => Ok(Masked::Trained(mask::all(&scratch.encoding.ids))),
+            Train::Completion if !prompt.is_empty() => {
+                self.tokenizer.encode_plain(prompt, &mut scratch.prompt)?;
+                Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, &scratch.encoding.ids)))
+            }
+            Train::Markers => self.markers(&text, scratch),
+            Train::Completion => Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
+                .remedy("use train: all for plain text")),
+            Train::Assistant | Train::LastAssistant => {
+                Err(Error::new(Kind::Mask, Stage::Mask, "plain text has no assistant turns")
+                    .remedy("use train: completion for prompt and completion, train: all for text, or train: markers"))
+            }
+        }
+    }
+
+    fn markers(&self, text: &str, scratch: &Scratch) -> Result<Masked> {
+        let Some(markers) = &self.mask.markers else {
+            return Err(Error::new(Kind::Recipe, Stage::Mask, "train: markers without mask.markers"));
+        };
+        Ok(match mask::markers(text, &scratch.encoding.offsets, markers) {
+            Some(trained) => Masked::Trained(trained),
+            None => Masked::NoMarker,
+        })
+    }
+
+    fn given(&self, ids: &[u32], given: GivenLabels) -> Result<Vec<Span>> {
+        match (given, self.mask.train) {
+            (GivenLabels::Spans(trained), _) => Ok(trained),
+            (GivenLabels::None, Train::All) => Ok(mask::all(ids)),
+            (GivenLabels::None, _) => Err(Error::new(Kind::Mask, Stage::Mask, "token rows without labels or loss_mask")
+                .remedy("use train: all, or add labels to the rows")),
+        }
+    }
+
+    fn only_assistants(&self) -> bool {
+        self.mask.roles.len() == 1 && self.mask.roles[0] == "assistant"
+    }
+}
+
+/// A masked record: its ids are in the scratch.
+enum Masked {
+    Trained(Vec<Span>),
+    NoMarker,
+}
+
+/// Refuses, when a source is opened, what could only fail at its first record.
+pub(crate) fn check_policy(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
+    if matches!(mask.train, Train::Assistant | Train::LastAssistant) && !template.has_generation_tags() {
+        return Err(Error::new(
+            Kind::Mask,
+            Stage::Mask,
+            "the chat template has no {% generation %} tags, so which tokens an assistant turn covers is not known",
+        )
+        .remedy("give `template.path` a template with the tags around what assistants say, or use train: completion or train: markers"));
+    }
+    Ok(())
+}

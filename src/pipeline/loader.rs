@@ -1,0 +1,287 @@
+//! The loader: what a trainer iterates.
+
+use super::assemble::{Assembler, Setup, Stopped};
+use super::feed::Feed;
+use super::model::Model;
+use super::progress::{Delivery, Progress};
+use super::sources::{Purpose, Sources};
+use super::warning::Warning;
+use super::workers::{Workers, panicked};
+use crate::batch::{Batch, BatchSpec, BatchWriter, BufferPool, IdWidth};
+use crate::channel::{self, Receiver};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::order::lanes::Lanes;
+use crate::order::sequence::Sequence;
+use crate::read::ReadAhead;
+use crate::recipe::Recipe;
+use crate::stats::{StageStats, Stats};
+use futures_core::Stream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Stored bytes that may be read ahead at a time, over all lanes.
+const READ_AHEAD_BYTES: u64 = 64 << 20;
+
+/// Batch buffers kept beyond the channel's depth: the one that is written, and two with the trainer.
+const SPARE_BUFFERS: usize = 3;
+
+/// Sets up a [`Loader`]. Setters cannot fail; [`build`](LoaderBuilder::build) checks and opens everything.
+#[derive(Debug, Clone)]
+pub struct LoaderBuilder {
+    recipe: Recipe,
+    width: IdWidth,
+    steps: Option<u64>,
+    cache: Option<PathBuf>,
+    model: Option<Arc<Model>>,
+}
+
+impl LoaderBuilder {
+    /// Width of `input_ids` and labels: i32 (the default) or i64, which torch's losses want.
+    #[must_use]
+    pub fn width(mut self, width: IdWidth) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// Ends delivery after this many steps. Changes no row.
+    #[must_use]
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    /// Folder for spools, instead of the user's cache folder.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// A tokenizer and templates that were loaded before, with [`Model::load`] on the same recipe.
+    #[must_use]
+    pub fn model(mut self, model: Arc<Model>) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Loads tokenizer and templates, opens the corpus and starts the threads.
+    ///
+    /// # Errors
+    /// Whatever is wrong with recipe, tokenizer, templates or corpus before the first record is encoded.
+    pub fn build(self) -> Result<Loader> {
+        let recipe = self.recipe;
+        let model = match self.model {
+            Some(model) => model,
+            None => Arc::new(Model::load(&recipe)?),
+        };
+        let workers = worker_count(&recipe);
+        let cache = match self.cache {
+            Some(cache) => cache,
+            None => crate::read::cache_folder()?,
+        };
+        let lanes = Lanes::new(recipe.lanes);
+        let sources = Arc::new(Sources::open(&recipe, &model, &cache, Purpose::Stream(lanes))?);
+        let step_rows = recipe.batch.step_rows.unwrap_or(recipe.batch.rows);
+        let stats = Arc::new(Stats::default());
+        let (sender, receiver) = channel::bounded(recipe.prefetch);
+        let sequence = Sequence::new(recipe.seed, "", sources.blocks(), recipe.shuffle, recipe.epochs);
+        let feed = open_feed(&sources, sequence, lanes, workers, &stats)?;
+        let spec = BatchSpec {
+            rows: recipe.batch.rows,
+            sequence_length: recipe.pack.sequence_length,
+            pad_id: model.tokenizer.pad,
+            labels: recipe.batch.labels,
+            width: self.width,
+            segment_multiple: recipe.pack.segment_multiple,
+            max_segments: recipe.pack.max_segments,
+        };
+        let setup = Setup {
+            feed,
+            lanes,
+            blocks_a_lane: lanes.share(sources.blocks()),
+            sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
+            pack: recipe.pack.clone(),
+            bos: model.tokenizer.bos.as_ref().map(|token| token.id),
+            on_bad_record: recipe.on_bad_record,
+            writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
+            rows_a_step: step_rows as u64,
+            steps: self.steps,
+            sender,
+            stats: Arc::clone(&stats),
+        };
+        let warnings = sources.warnings(&recipe);
+        let assembler = Assembler::new(setup)?;
+        let thread = std::thread::Builder::new()
+            .name("packmill-pack".to_owned())
+            .spawn(move || assemble(assembler))
+            .map_err(|e| Error::new(Kind::Io, Stage::Pack, "the packing thread cannot be started").caused_by(e))?;
+        Ok(Loader {
+            receiver,
+            thread: Some(thread),
+            progress: Progress::default(),
+            ended: false,
+            stats,
+            sources,
+            model,
+            warnings,
+        })
+    }
+}
+
+/// The recipe's number of workers, else the machine's cores.
+pub fn worker_count(recipe: &Recipe) -> usize {
+    recipe
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        .max(1)
+}
+
+/// Starts workers and read runtime and joins them to lanes.
+pub(crate) fn open_feed(
+    sources: &Arc<Sources>,
+    sequence: Sequence,
+    lanes: Lanes,
+    workers: usize,
+    stats: &Arc<Stats>,
+) -> Result<Feed> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let workers = Workers::start(workers, sources, stats, &cancelled)?;
+    let read_ahead = ReadAhead::new(READ_AHEAD_BYTES)?;
+    Ok(Feed::new(Arc::clone(sources), sequence, lanes, workers, read_ahead, Arc::clone(stats)))
+}
+
+/// The packing thread: an error, or a panic, is the last thing that the receiver gets.
+fn assemble(mut assembler: Assembler) {
+    let stopped = catch_unwind(AssertUnwindSafe(|| assembler.run()));
+    match stopped {
+        Ok(Ok(Stopped::Done | Stopped::Closed)) => {}
+        Ok(Err(error)) => assembler.fail(error),
+        Err(panic) => assembler.fail(panicked(panic.as_ref())),
+    }
+}
+
+/// Packed, masked, fixed-shape batches, in the one order that corpus, recipe and seed give.
+///
+/// A [`Stream`] (woken by a waker) and an [`Iterator`] (waits on the channel): both work inside somebody
+/// else's runtime, though the iterator blocks its thread. After an error, or the end, nothing follows.
+/// Dropping it ends its threads and waits for them.
+///
+/// ```no_run
+/// let recipe = packmill::Recipe::load("recipe.yaml".as_ref())?;
+/// for batch in packmill::Loader::builder(recipe).build()? {
+///     let batch = batch?;
+///     println!("{} tokens, {} trained", batch.num_tokens(), batch.num_label_tokens());
+/// }
+/// # Ok::<(), packmill::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Loader {
+    receiver: Receiver<Result<Delivery>>,
+    thread: Option<JoinHandle<()>>,
+    progress: Progress,
+    ended: bool,
+    stats: Arc<Stats>,
+    sources: Arc<Sources>,
+    model: Arc<Model>,
+    warnings: Vec<Warning>,
+}
+
+impl Loader {
+    /// Begins to set up a loader for `recipe`.
+    pub fn builder(recipe: Recipe) -> LoaderBuilder {
+        LoaderBuilder { recipe, width: IdWidth::I32, steps: None, cache: None, model: None }
+    }
+
+    /// Where the stream stands after the last batch that was delivered.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What each stage did and waited for so far, in the order of the flow.
+    pub fn stats(&self) -> Vec<StageStats> {
+        let channel = self.receiver.meter().read();
+        let mut stages = self.stats.read_all();
+        stages.push(StageStats {
+            stage: Stage::Channel,
+            items: channel.received,
+            bytes: 0,
+            busy: Duration::ZERO,
+            blocked_in: channel.blocked_in,
+            blocked_out: channel.blocked_out,
+        });
+        stages
+    }
+
+    /// The sources as they were opened.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// The tokenizer and templates.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// What is allowed, but perhaps not wanted.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    fn deliver(&mut self, received: Option<Result<Delivery>>) -> Option<Result<Batch>> {
+        match received {
+            Some(Ok(delivery)) => {
+                self.progress = delivery.progress;
+                Some(Ok(delivery.batch))
+            }
+            Some(Err(error)) => {
+                self.ended = true;
+                Some(Err(error))
+            }
+            None => {
+                self.ended = true;
+                None
+            }
+        }
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let received = self.receiver.recv();
+        self.deliver(received)
+    }
+}
+
+impl std::iter::FusedIterator for Loader {}
+
+impl Stream for Loader {
+    type Item = Result<Batch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.receiver.poll_recv(cx).map(|received| self.deliver(received))
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches its own panics and has reported them.
+            let _ = thread.join();
+        }
+    }
+}

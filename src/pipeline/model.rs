@@ -1,0 +1,50 @@
+//! What a recipe loads before it opens the corpus: the tokenizer and each source's templates.
+
+use super::templates::Templates;
+use crate::error::Result;
+use crate::recipe::{MaskConfig, Recipe};
+use crate::tokenize::{self, HubCache, LoadedTokenizer};
+use std::sync::Arc;
+
+/// The tokenizer, and each source's templates and mask.
+#[derive(Debug)]
+pub struct Model {
+    /// The tokenizer and its special tokens.
+    pub tokenizer: Arc<LoadedTokenizer>,
+    /// One entry a source, in the recipe's order.
+    pub sources: Vec<SourceModel>,
+}
+
+/// One source's templates and mask: its own, or the recipe's.
+#[derive(Debug, Clone)]
+pub struct SourceModel {
+    /// Its compiled chat templates; shared between sources that use the recipe's.
+    pub templates: Arc<Templates>,
+    /// What is trained of it.
+    pub mask: MaskConfig,
+    /// System message for conversations that have none.
+    pub system: Option<String>,
+}
+
+impl Model {
+    /// Loads what `recipe` names.
+    ///
+    /// # Errors
+    /// A tokenizer or template that is not there or does not load.
+    pub fn load(recipe: &Recipe) -> Result<Self> {
+        let cache = HubCache::from_environment();
+        let tokenizer = Arc::new(tokenize::load(&recipe.tokenizer, &recipe.folder, &cache)?);
+        let common = Arc::new(Templates::load(&recipe.template, &tokenizer)?);
+        let mut sources = Vec::with_capacity(recipe.sources.len());
+        for source in &recipe.sources {
+            let config = source.template.as_ref().unwrap_or(&recipe.template);
+            let templates = match &source.template {
+                Some(own) => Arc::new(Templates::load(own, &tokenizer)?),
+                None => Arc::clone(&common),
+            };
+            let mask = source.mask.clone().unwrap_or_else(|| recipe.mask.clone());
+            sources.push(SourceModel { templates, mask, system: config.system.clone() });
+        }
+        Ok(Model { tokenizer, sources })
+    }
+}

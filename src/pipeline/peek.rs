@@ -1,0 +1,85 @@
+//! A few records of a shard without reading it through: to tell a source's row shape, and to estimate an epoch.
+
+use crate::error::Result;
+use crate::read::{BlockReader, BlockTable, LocalShard, Lost, Step};
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Blocks that a shard is sampled from, at most: its beginning alone may not be like the rest.
+const BLOCKS: u64 = 8;
+
+/// What a look into a shard gave.
+#[derive(Debug, Default)]
+pub(crate) struct Peek {
+    /// Some records, in file order.
+    pub(crate) records: Vec<Bytes>,
+    /// Records that were passed on the way, those kept among them.
+    pub(crate) passed: u64,
+    /// Stored bytes that these records came from, about.
+    pub(crate) stored_bytes: u64,
+}
+
+/// Looks at about `wanted` records, spread over the shard's blocks.
+pub(crate) fn peek(shard: &LocalShard, wanted: usize) -> Result<Peek> {
+    let table = Arc::new(BlockTable::list(shard.file(), |range| shard.read_now(range))?);
+    let blocks = table.len().min(BLOCKS).min(wanted as u64).max(1);
+    let mut seen = Peek::default();
+    for index in 0..blocks {
+        let block = index * table.len() / blocks;
+        let quota = (wanted as u64 / blocks).max(1);
+        look(shard, &table, block, usize::try_from(quota).unwrap_or(1), &mut seen)?;
+    }
+    Ok(seen)
+}
+
+/// The first record of a shard that is one; none where it holds none.
+pub(crate) fn first_record(shard: &LocalShard) -> Result<Option<Bytes>> {
+    let table = Arc::new(BlockTable::list(shard.file(), |range| shard.read_now(range))?);
+    let mut seen = Peek::default();
+    for block in 0..table.len() {
+        look(shard, &table, block, 1, &mut seen)?;
+        if let Some(record) = seen.records.pop() {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a block up to the end of the chunk in which `quota` is reached. What cannot be decoded is left for
+/// the stream to report in its place.
+fn look(shard: &LocalShard, table: &Arc<BlockTable>, block: u64, quota: usize, seen: &mut Peek) -> Result<()> {
+    let Some(stored) = table.stored(block) else { return Ok(()) };
+    let mut reader = BlockReader::new(Arc::clone(table), block..block + 1);
+    let (mut fed, mut passed) = (0, 0);
+    let enough = seen.records.len() + quota;
+    loop {
+        match reader.step() {
+            Step::Need(range) => {
+                if seen.records.len() >= enough {
+                    break;
+                }
+                fed += overlap(&range, &stored);
+                reader.feed(shard.read_now(range)?)?;
+            }
+            Step::Run(run) => {
+                passed += run.records.len() as u64;
+                let room = enough - seen.records.len().min(enough);
+                seen.records.extend(run.iter().take(room).map(|(_, record)| record));
+            }
+            Step::Bad(bad) => {
+                if matches!(bad.lost, Lost::Rest { .. }) {
+                    break;
+                }
+            }
+            Step::End => break,
+        }
+    }
+    seen.passed += passed;
+    seen.stored_bytes += fed;
+    Ok(())
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> u64 {
+    a.end.min(b.end).saturating_sub(a.start.max(b.start))
+}

@@ -1,0 +1,135 @@
+//! What each record becomes before overlong, weights, shuffle, epochs and packing, in corpus order.
+
+use super::encode::Outcome;
+use super::feed::Feed;
+use super::loader::{open_feed, worker_count};
+use super::model::Model;
+use super::sources::{Purpose, Sources};
+use crate::error::{Error, Result};
+use crate::example::Example;
+use crate::ledger::Reason;
+use crate::order::lanes::Lanes;
+use crate::order::sequence::Sequence;
+use crate::recipe::{OnBadRecord, Recipe};
+use crate::stats::Stats;
+use std::path::Path;
+use std::sync::Arc;
+
+/// One record, or one of the examples made of it.
+#[derive(Debug)]
+pub struct Sample {
+    /// Source, in the recipe's order.
+    pub source: u32,
+    /// Shard within the source, sorted by name.
+    pub shard: u32,
+    /// Record (line) within its shard, from 0.
+    pub record: u64,
+    /// Example within its record, from 0.
+    pub example: u32,
+    /// The example, or why there is none.
+    pub content: Result<Example, Reason>,
+}
+
+/// All samples of a recipe, in corpus order. Made by the same workers in the same way as a stream's.
+pub struct Samples {
+    feed: Feed,
+    sources: Arc<Sources>,
+    on_bad_record: OnBadRecord,
+    ready: std::collections::VecDeque<Sample>,
+    /// Shard that is being read, and its first line not yet counted.
+    shard: (u32, u32),
+    lines_before: u64,
+    failed: bool,
+}
+
+impl Samples {
+    /// Opens a recipe's corpus for reading in order. `cache` is where spools go.
+    ///
+    /// # Errors
+    /// As [`LoaderBuilder::build`](super::LoaderBuilder::build).
+    pub fn open(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<Self> {
+        let workers = worker_count(recipe);
+        let sources = Arc::new(Sources::open(recipe, model, cache, Purpose::Samples)?);
+        let stats = Arc::new(Stats::default());
+        let sequence = Sequence::new(recipe.seed, "", sources.blocks(), false, Some(1));
+        let mut feed = open_feed(&sources, sequence, Lanes::new(1), workers, &stats)?;
+        feed.need(0, 64 * workers);
+        feed.reserve(256 * workers);
+        Ok(Samples {
+            feed,
+            sources,
+            on_bad_record: recipe.on_bad_record,
+            ready: std::collections::VecDeque::new(),
+            shard: (0, 0),
+            lines_before: 0,
+            failed: false,
+        })
+    }
+
+    /// The sources as they were opened.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        self.feed.turn(0)?;
+        let Some(item) = self.feed.next(0)? else {
+            return Ok(false);
+        };
+        let origin = item.origin;
+        if self.shard != (origin.source, origin.shard) {
+            self.shard = (origin.source, origin.shard);
+            self.lines_before = 0;
+        }
+        let record = if self.sources.is_held(origin.source) {
+            origin.block
+        } else {
+            self.lines_before + origin.record
+        };
+        let mut push = |example, content| {
+            let (source, shard) = (origin.source, origin.shard);
+            self.ready.push_back(Sample { source, shard, record, example, content });
+        };
+        match item.outcome {
+            Outcome::Examples(examples) => {
+                for example in examples {
+                    push(example.origin.example, Ok(example));
+                }
+            }
+            Outcome::Dropped { reason, .. } => push(0, Err(reason)),
+            Outcome::Bad(error) | Outcome::Unreadable { error, .. } => match self.on_bad_record {
+                OnBadRecord::Stop => return Err(error),
+                OnBadRecord::Skip { .. } => push(0, Err(Reason::BadRecord)),
+            },
+            Outcome::Fatal(error) => return Err(error),
+            Outcome::Nothing => {}
+        }
+        if !self.sources.is_held(origin.source) {
+            self.lines_before += item.ends_block.unwrap_or(0);
+        }
+        Ok(true)
+    }
+}
+
+impl Iterator for Samples {
+    type Item = Result<Sample, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(sample) = self.ready.pop_front() {
+                return Some(Ok(sample));
+            }
+            if self.failed {
+                return None;
+            }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

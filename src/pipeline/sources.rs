@@ -1,0 +1,299 @@
+//! The opened corpus: every source's blocks as one list, and what is needed to encode its records.
+
+use super::encode::{Encoder, Outcome, Scratch, check_policy};
+use super::model::Model;
+use super::peek::first_record;
+use super::warning::Warning;
+use crate::corpus::Corpus;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::Origin;
+use crate::order::lanes::Lanes;
+use crate::read::{BlockReader, BlockTable, Held, LocalShard, ReadOptions, open_shards};
+use crate::recipe::Recipe;
+use crate::render::row::{RowReader, Shape};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The sources of a recipe, opened.
+pub struct Sources {
+    list: Vec<Source>,
+    /// Blocks of all sources before each one; the last entry is their sum.
+    starts: Vec<u64>,
+}
+
+struct Source {
+    name: String,
+    shards: Vec<Arc<LocalShard>>,
+    blocks: Blocks,
+    encoder: Encoder,
+    shape: Shape,
+}
+
+/// A source's blocks.
+enum Blocks {
+    Held(Held),
+    Streamed(Streamed),
+}
+
+/// A source too large to be held.
+struct Streamed {
+    tables: Vec<Arc<BlockTable>>,
+    /// Blocks of all shards before each one; the last entry is their sum.
+    starts: Vec<u64>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.summaries()).finish()
+    }
+}
+
+/// A block's place in its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// Within the source.
+    pub(crate) block: u64,
+    pub(crate) shard: u32,
+    /// Within the shard.
+    pub(crate) in_shard: u64,
+}
+
+impl Located {
+    pub(crate) fn origin(self, source: u32, epoch: u64, record: u64) -> Origin {
+        Origin { source, shard: self.shard, block: self.in_shard, record, example: 0, epoch }
+    }
+}
+
+/// Who asks for blocks, and so how many of them a streamed source must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A stream of so many lanes.
+    Stream(Lanes),
+    /// Reading through in corpus order.
+    Samples,
+}
+
+impl Sources {
+    /// Opens the corpus of `recipe`: finds shards, tells row shapes, spools what is held.
+    ///
+    /// # Errors
+    /// A glob without a match, a shard that cannot be read, a source that is refused.
+    pub(crate) fn open(recipe: &Recipe, model: &Model, cache: &Path, purpose: Purpose) -> Result<Self> {
+        let corpus = Corpus::open(recipe)?;
+        let (mut list, mut starts, mut end) = (Vec::with_capacity(corpus.sources.len()), vec![0], 0);
+        for (index, source) in corpus.sources.iter().enumerate() {
+            let shards = open_shards(&source.shards, recipe.io)?;
+            let (encoder, shape) = encoder(recipe, index, model, &shards)?;
+            let blocks = open_blocks(recipe, index, &shards, cache, purpose)?;
+            end += blocks.count();
+            starts.push(end);
+            list.push(Source { name: source.name.clone(), shards, blocks, encoder, shape });
+        }
+        Ok(Sources { list, starts })
+    }
+
+    /// Blocks of all sources.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// The source of a block of the one list, and its place there.
+    pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
+        let (source, within) = split(&self.starts, block)?;
+        let (shard, in_shard) = match &self.list.get(source)?.blocks {
+            Blocks::Held(held) => held.locate(within)?,
+            Blocks::Streamed(streamed) => {
+                let (shard, in_shard) = split(&streamed.starts, within)?;
+                (u32::try_from(shard).ok()?, in_shard)
+            }
+        };
+        Some((u32::try_from(source).ok()?, Located { block: within, shard, in_shard }))
+    }
+
+    /// A source's records, if it is held.
+    pub(crate) fn held(&self, source: u32) -> Option<&Held> {
+        match &self.list.get(source as usize)?.blocks {
+            Blocks::Held(held) => Some(held),
+            Blocks::Streamed(_) => None,
+        }
+    }
+
+    /// Whether a source is held, and so shuffled record by record.
+    pub fn is_held(&self, source: u32) -> bool {
+        self.held(source).is_some()
+    }
+
+    /// A reader of one block of a streamed source, and the shard that its bytes are in.
+    pub(crate) fn open_block(&self, source: u32, located: Located) -> Option<(BlockReader, Arc<LocalShard>)> {
+        let source = self.list.get(source as usize)?;
+        let Blocks::Streamed(streamed) = &source.blocks else { return None };
+        let shard = located.shard as usize;
+        let table = Arc::clone(streamed.tables.get(shard)?);
+        let reader = BlockReader::new(table, located.in_shard..located.in_shard + 1);
+        Some((reader, Arc::clone(source.shards.get(shard)?)))
+    }
+
+    /// Encodes a record.
+    pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
+        match self.list.get(origin.source as usize) {
+            Some(source) => source.encoder.encode(line, origin, scratch),
+            None => Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "no such source")),
+        }
+    }
+
+    /// Adds shard and record to an error.
+    pub(crate) fn place(&self, error: Error, origin: Origin) -> Error {
+        let shard = self.shard(origin.source, origin.shard);
+        if self.is_held(origin.source) {
+            error.in_shard(shard).at_record(origin.block)
+        } else {
+            error.in_shard(format!("{shard}, block {}", origin.block)).at_record(origin.record)
+        }
+    }
+
+    /// A source's name; empty for a number that there is not.
+    pub fn name(&self, source: u32) -> &str {
+        self.list.get(source as usize).map_or("", |s| &s.name)
+    }
+
+    /// A shard's name; empty for a number that there is not.
+    pub fn shard(&self, source: u32, shard: u32) -> &str {
+        let source = self.list.get(source as usize);
+        source.and_then(|s| s.shards.get(shard as usize)).map_or("", |s| &s.file().name)
+    }
+
+    /// What was found, a line a source.
+    pub fn summaries(&self) -> Vec<SourceSummary> {
+        self.list
+            .iter()
+            .map(|source| SourceSummary {
+                name: source.name.clone(),
+                shape: source.shape,
+                shards: source.shards.len(),
+                held_records: match &source.blocks {
+                    Blocks::Held(held) => Some(held.records()),
+                    Blocks::Streamed(_) => None,
+                },
+                blocks: source.blocks.count(),
+            })
+            .collect()
+    }
+
+    /// What is allowed, but perhaps not wanted, about the size of the corpus.
+    pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
+        let records: Option<u64> = self.summaries().iter().map(|s| s.held_records).sum();
+        records.and_then(|records| Warning::pools(recipe, records)).into_iter().collect()
+    }
+}
+
+/// How one source was opened.
+#[derive(Debug, Clone)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// How its rows are read.
+    pub shape: Shape,
+    /// Its shards.
+    pub shards: usize,
+    /// Its records, if it is held.
+    pub held_records: Option<u64>,
+    /// Its blocks.
+    pub blocks: u64,
+}
+
+impl fmt::Display for SourceSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SourceSummary { name, shape, shards, held_records, blocks } = self;
+        write!(f, "source {name}: {shape} rows, {shards} shards, ")?;
+        match held_records {
+            Some(records) => write!(f, "held: {records} records, shuffled one by one"),
+            None => write!(f, "streamed: {blocks} blocks, shuffled block by block"),
+        }
+    }
+}
+
+impl Blocks {
+    fn count(&self) -> u64 {
+        match self {
+            Blocks::Held(held) => held.blocks(),
+            Blocks::Streamed(streamed) => streamed.starts.last().copied().unwrap_or(0),
+        }
+    }
+}
+
+/// Which part of a list that was joined from several an index falls into, and where in it.
+fn split(starts: &[u64], index: u64) -> Option<(usize, u64)> {
+    let part = starts.partition_point(|&start| start <= index).checked_sub(1)?;
+    if part + 1 >= starts.len() {
+        return None;
+    }
+    Some((part, index - starts[part]))
+}
+
+/// Holds a source's records, or lists its blocks where it is too large for that.
+fn open_blocks(
+    recipe: &Recipe,
+    index: usize,
+    shards: &[Arc<LocalShard>],
+    cache: &Path,
+    purpose: Purpose,
+) -> Result<Blocks> {
+    let config = &recipe.sources[index];
+    let tables = shards
+        .iter()
+        .map(|shard| BlockTable::list(shard.file(), |range| shard.read_now(range)).map(Arc::new))
+        .collect::<Result<Vec<_>>>()?;
+    let options = ReadOptions {
+        hold: recipe.hold,
+        limit: config.limit,
+        io: recipe.io,
+        on_bad_record: recipe.on_bad_record,
+    };
+    if let Some(held) = Held::open(shards, &tables, &options, cache)? {
+        return Ok(Blocks::Held(held));
+    }
+    todo!()
+}
+
+/// How a source's records are encoded. Its row shape is told by the first record that has one.
+pub(crate) fn encoder(
+    recipe: &Recipe,
+    index: usize,
+    model: &Model,
+    shards: &[Arc<LocalShard>],
+) -> Result<(Encoder, Shape)> {
+    let (config, source) = (&recipe.sources[index], &model.sources[index]);
+    let rows = RowReader::new(config, source.system.as_deref());
+    let shape = match rows.shape() {
+        Some(shape) => shape,
+        None => detect(&rows, shards).map_err(|e| e.remedy("or name the rows' shape with sources[].kind"))?,
+    };
+    if is_conversation(shape) {
+        for template in source.templates.all() {
+            check_policy(template, &source.mask)?;
+        }
+    }
+    let encoder = Encoder {
+        rows: rows.with_shape(shape),
+        templates: Arc::clone(&source.templates),
+        mask: source.mask.clone(),
+        tokenizer: Arc::clone(&model.tokenizer),
+    };
+    Ok((encoder, shape))
+}
+
+/// Whether rows of this shape are rendered with a chat template as a rule.
+fn is_conversation(shape: Shape) -> bool {
+    matches!(shape, Shape::Messages | Shape::Conversations | Shape::Instruction)
+}
+
+fn detect(rows: &RowReader, shards: &[Arc<LocalShard>]) -> Result<Shape> {
+    for shard in shards {
+        if let Some(record) = first_record(shard)? {
+            return rows.detect(&record).map_err(|e| e.in_shard(&shard.file().name).at_record(0));
+        }
+    }
+    Err(Error::new(Kind::Row, Stage::Read, "the source is empty: no shard holds a record")
+        .remedy("check sources[].paths"))
+}

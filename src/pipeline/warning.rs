@@ -1,0 +1,77 @@
+//! Warnings that teach: what was seen, why it matters, what to try.
+
+use crate::recipe::{Recipe, Strategy};
+use std::fmt;
+
+/// Something that is allowed, but that the user may not want.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The lanes' pools together hold more than a quarter of an epoch.
+    PoolsHoldMuch {
+        /// Records that the pools may hold, about.
+        pooled: u64,
+        /// Records of an epoch.
+        records: u64,
+        /// Lanes of the recipe.
+        lanes: u32,
+    },
+    /// The stop token of an assistant turn is not trained.
+    StopTokenUntrained {
+        /// The source whose template it is.
+        source: String,
+    },
+}
+
+impl Warning {
+    /// The pools' warning, where it applies to an epoch of `records` records.
+    pub(crate) fn pools(recipe: &Recipe, records: u64) -> Option<Self> {
+        let a_lane = match recipe.pack.strategy {
+            Strategy::Knapsack => recipe.pack.lookahead as u64,
+            Strategy::Concat | Strategy::None => 1,
+        };
+        let pooled = a_lane * u64::from(recipe.lanes);
+        let much = pooled.saturating_mul(4) > records;
+        much.then_some(Warning::PoolsHoldMuch { pooled, records, lanes: recipe.lanes })
+    }
+
+    /// What was seen.
+    pub fn seen(&self) -> String {
+        match self {
+            Warning::PoolsHoldMuch { pooled, records, lanes } => format!(
+                "the pools of {lanes} lanes hold about {pooled} records, of {records} in an epoch"
+            ),
+            Warning::StopTokenUntrained { source } => {
+                format!("source `{source}`: no stop token is trained after an assistant turn")
+            }
+        }
+    }
+
+    /// Why it matters.
+    pub fn why(&self) -> &'static str {
+        match self {
+            Warning::PoolsHoldMuch { .. } => {
+                "much of an epoch is packed from what earlier epochs left, or by the last pool, so epochs blur"
+            }
+            Warning::StopTokenUntrained { .. } => "the model may not learn to stop",
+        }
+    }
+
+    /// What to try.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Warning::PoolsHoldMuch { .. } => {
+                "fewer `lanes` or a smaller `lookahead`; plan: global, which has one pool, is not built yet"
+            }
+            Warning::StopTokenUntrained { .. } => {
+                "put the end-of-turn token inside the template's generation tags, or set end_of_turn: true"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.seen(), self.why(), self.remedy())
+    }
+}

@@ -1,0 +1,290 @@
+//! The worker pool: packmill's own named threads, fed by one channel, answering into another.
+//!
+//! A task always gets exactly one answer, also when the code in it panics: a panic becomes an error in the
+//! place of the record that it hit.
+
+use super::encode::{Item, Outcome, Scratch};
+use super::sources::{Located, Sources};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::Origin;
+use crate::read::{Entry, LocalShard, Lost, Run, Step};
+use crate::read::{Bad, BlockReader};
+use crate::stats::{Lap, Stats};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+/// A streamed block that is being read.
+pub(crate) struct OpenBlock {
+    pub(crate) reader: BlockReader,
+    pub(crate) shard: Arc<LocalShard>,
+}
+
+/// A held record to encode.
+pub(crate) struct RecordRef {
+    pub(crate) source: u32,
+    pub(crate) located: Located,
+    pub(crate) epoch: u64,
+}
+
+/// What a worker is asked for.
+pub(crate) enum Task {
+    /// Encode held records.
+    Held { lane: u32, slot: u64, records: Vec<RecordRef> },
+    /// Encode some records of a run, in the order given.
+    Records { lane: u32, slot: u64, source: u32, located: Located, epoch: u64, run: Arc<Run>, order: Vec<u64> },
+    /// Decode a streamed block up to its next run.
+    Advance { lane: u32, reader: Box<OpenBlock>, bytes: Option<Result<Bytes>> },
+}
+
+/// What a worker, or the read runtime, answers.
+pub(crate) enum Event {
+    /// One item a record of the task, in its order.
+    Encoded { lane: u32, slot: u64, items: Vec<Item> },
+    /// The reader and what it came to.
+    Advanced { lane: u32, reader: Box<OpenBlock>, advance: Advance },
+    /// Stored bytes that the reader asked for.
+    Fetched { lane: u32, reader: Box<OpenBlock>, bytes: Result<Bytes> },
+}
+
+/// What a reader came to.
+pub(crate) enum Advance {
+    /// It needs these stored bytes of its shard.
+    Need(Range<u64>),
+    /// Its next run.
+    Run(Run),
+    /// A bad record or an unreadable rest; it can go on.
+    Bad(Outcome),
+    /// Its end; the block held so many lines.
+    End { lines: u64 },
+}
+
+/// The pool. Dropping it ends the threads and waits for them.
+pub(crate) struct Workers {
+    tasks: Option<Sender<Task>>,
+    events: Receiver<Event>,
+    answers: Sender<Event>,
+    cancelled: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub(crate) fn start(
+        count: usize,
+        sources: &Arc<Sources>,
+        stats: &Arc<Stats>,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let (tasks, queue) = unbounded();
+        let (answers, events) = unbounded();
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let worker = Worker {
+                queue: queue.clone(),
+                answers: answers.clone(),
+                sources: Arc::clone(sources),
+                stats: Arc::clone(stats),
+                cancelled: Arc::clone(cancelled),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("packmill-worker-{number}"))
+                .spawn(move || worker.run())
+                .map_err(|e| {
+                    Error::new(Kind::Io, Stage::Tokenize, "a worker thread cannot be started")
+                        .remedy("set `workers` to fewer")
+                        .caused_by(e)
+                })?;
+            threads.push(thread);
+        }
+        Ok(Workers { tasks: Some(tasks), events, answers, cancelled: Arc::clone(cancelled), threads })
+    }
+
+    /// Number of threads.
+    pub(crate) fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Hands out a task. Never waits: the feed bounds what is out.
+    pub(crate) fn send(&self, task: Task) -> Result<()> {
+        self.tasks.as_ref().and_then(|tasks| tasks.send(task).ok()).ok_or_else(gone)
+    }
+
+    /// The next answer, waiting for it.
+    pub(crate) fn event(&self) -> Result<Event> {
+        self.events.recv().map_err(|_| gone())
+    }
+
+    /// The next answer, if there is one.
+    pub(crate) fn try_event(&self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
+    /// Where others than workers may answer.
+    pub(crate) fn events(&self) -> Sender<Event> {
+        self.answers.clone()
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Internal, Stage::Tokenize, "the workers are gone")
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Relaxed);
+        self.tasks = None;
+        for thread in self.threads.drain(..) {
+            // A worker catches its tasks' panics; one that dies all the same has nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    queue: Receiver<Task>,
+    answers: Sender<Event>,
+    sources: Arc<Sources>,
+    stats: Arc<Stats>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn run(self) {
+        let mut scratch = Scratch::default();
+        while let Ok(task) = self.queue.recv() {
+            if self.cancelled.load(Relaxed) {
+                return;
+            }
+            let event = match task {
+                Task::Held { lane, slot, records } => {
+                    Event::Encoded { lane, slot, items: self.held(records, &mut scratch) }
+                }
+                Task::Records { lane, slot, source, located, epoch, run, order } => {
+                    let items = self.records(source, located, epoch, &run, &order, &mut scratch);
+                    Event::Encoded { lane, slot, items }
+                }
+                Task::Advance { lane, mut reader, bytes } => {
+                    let advance = self.advance(&mut reader, bytes);
+                    Event::Advanced { lane, reader, advance }
+                }
+            };
+            scratch.flush(&self.stats);
+            if self.answers.send(event).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn held(&self, records: Vec<RecordRef>, scratch: &mut Scratch) -> Vec<Item> {
+        let one = |record: &RecordRef, origin: Origin, scratch: &mut Scratch| {
+            let mut lap = Lap::start();
+            let entry = self.sources.held(record.source).map(|held| held.read(record.located.block));
+            match entry {
+                Some(Ok(Entry::Record(line))) => {
+                    scratch.read(line.len(), lap.lap());
+                    guarded(|| self.sources.encode(&line, origin, scratch))
+                }
+                Some(Ok(Entry::Blank)) => Outcome::Nothing,
+                Some(Ok(Entry::Bad(bad))) => unread(bad),
+                Some(Err(error)) => Outcome::Fatal(error),
+                None => Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "not a held source")),
+            }
+        };
+        let mut items = Vec::with_capacity(records.len());
+        for record in records {
+            let origin = record.located.origin(record.source, record.epoch, 0);
+            let outcome = if self.cancelled.load(Relaxed) {
+                Outcome::Nothing
+            } else {
+                one(&record, origin, scratch).placed(|error| self.sources.place(error, origin))
+            };
+            items.push(Item { origin, outcome, ends_block: Some(1) });
+        }
+        items
+    }
+
+    fn records(
+        &self,
+        source: u32,
+        located: Located,
+        epoch: u64,
+        run: &Run,
+        order: &[u64],
+        scratch: &mut Scratch,
+    ) -> Vec<Item> {
+        let mut items = Vec::with_capacity(order.len());
+        for &index in order {
+            let Some(record) = usize::try_from(index).ok().and_then(|i| run.records.get(i)) else {
+                continue;
+            };
+            let origin = located.origin(source, epoch, record.number);
+            let outcome = if self.cancelled.load(Relaxed) {
+                Outcome::Nothing
+            } else {
+                let line = &run.text[record.start as usize..record.end as usize];
+                guarded(|| self.sources.encode(line, origin, scratch))
+                    .placed(|error| self.sources.place(error, origin))
+            };
+            items.push(Item { origin, outcome, ends_block: None });
+        }
+        items
+    }
+
+    fn advance(&self, block: &mut OpenBlock, bytes: Option<Result<Bytes>>) -> Advance {
+        let mut lap = Lap::start();
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            let fed = match bytes {
+                Some(bytes) => bytes.and_then(|bytes| block.reader.feed(bytes)),
+                None => Ok(()),
+            };
+            if let Err(error) = fed {
+                return Advance::Bad(Outcome::Fatal(error));
+            }
+            match block.reader.step() {
+                Step::Need(span) => Advance::Need(span),
+                Step::Run(run) => Advance::Run(run),
+                Step::Bad(bad) => Advance::Bad(unread(bad)),
+                Step::End => Advance::End { lines: block.reader.lines() },
+            }
+        }));
+        let advance = stepped.unwrap_or_else(|panic| Advance::Bad(Outcome::Fatal(panicked(panic.as_ref()))));
+        if let Advance::Run(run) = &advance {
+            self.stats.read.add(run.records.len() as u64, run.text.len() as u64, lap.lap());
+        } else {
+            self.stats.read.add(0, 0, lap.lap());
+        }
+        advance
+    }
+}
+
+/// The outcome of what could not be read.
+fn unread(bad: Bad) -> Outcome {
+    match bad.lost {
+        Lost::Record => Outcome::Bad(bad.error.at_record(bad.record)),
+        Lost::Rest { compressed_bytes } => {
+            Outcome::Unreadable { error: bad.error.at_record(bad.record), bytes: compressed_bytes }
+        }
+    }
+}
+
+/// Runs one record's work; a panic becomes an error.
+fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
+    // What a panic may leave half-written is the scratch, which the next record overwrites.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Outcome::Fatal(panicked(panic.as_ref())))
+}
+
+/// The error of a panic.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    Error::new(Kind::Internal, Stage::Tokenize, format!("panicked: {message}"))
+        .remedy("this is a fault of packmill: please report it with the record")
+}

@@ -1,0 +1,154 @@
+//! One block to text, a bounded piece at a time and without I/O.
+
+use super::Limits;
+use super::blocks::BlockTable;
+use super::decode::{Decoder, Fault};
+use crate::shard::Codec;
+use bytes::{Buf, Bytes};
+use std::ops::Range;
+
+/// Decodes one block after the other of a shard. The stored bytes are asked for in pieces that depend on the
+/// block alone, so that a damaged one gives the same text at every reading.
+pub(super) struct BlockDecoder {
+    limits: Limits,
+    stored: Range<u64>,
+    /// Text that is still to come, where the table says it.
+    left: Option<u64>,
+    chunk_bytes: u64,
+    /// Next stored byte to ask for.
+    next: u64,
+    /// Up to which stored byte all text came out.
+    decoded: u64,
+    input: Bytes,
+    decoder: Decoder,
+    /// Whether the decoder may hold text that found no room.
+    more: bool,
+    scratch: Vec<u8>,
+    /// How much of `scratch` is text that is not taken yet.
+    text: Range<usize>,
+}
+
+/// What a decoder wants or has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// Exactly these stored bytes.
+    Need(Range<u64>),
+    /// Text, in [`text`](BlockDecoder::text).
+    Text,
+    /// The block is whole.
+    End,
+    /// Its rest cannot be decoded.
+    Fault(Fault),
+}
+
+impl BlockDecoder {
+    pub(super) fn new(codec: Codec, limits: Limits) -> BlockDecoder {
+        BlockDecoder {
+            stored: 0..0,
+            left: None,
+            chunk_bytes: limits.chunk_bytes,
+            next: 0,
+            decoded: 0,
+            input: Bytes::new(),
+            decoder: Decoder::new(codec),
+            more: false,
+            scratch: vec![0; limits.scratch_bytes],
+            text: 0..0,
+            limits,
+        }
+    }
+
+    /// Begins a block of the table, whatever became of the one before. `chunk_bytes` is how much is asked
+    /// for at a time.
+    pub(super) fn begin(&mut self, table: &BlockTable, block: u64, chunk_bytes: u64) {
+        self.stored = table.stored(block).unwrap_or_default();
+        self.left = table.decoded_bytes_of(block);
+        self.chunk_bytes = chunk_bytes;
+        self.next = self.stored.start;
+        self.decoded = self.stored.start;
+        self.input = Bytes::new();
+        self.more = false;
+        self.text = 0..0;
+        self.decoder.begin();
+    }
+
+    /// Goes on until it wants or has something.
+    pub(super) fn step(&mut self) -> Decoded {
+        loop {
+            if !self.text.is_empty() {
+                return Decoded::Text;
+            }
+            if !self.more && self.input.is_empty() {
+                if let Some(range) = self.chunk(self.next) {
+                    return Decoded::Need(range);
+                }
+                return match self.decoder.finish() {
+                    Ok(()) if self.left.is_none_or(|left| left == 0) => Decoded::End,
+                    Ok(()) => {
+                        Decoded::Fault(Fault::Corrupt("less text than its header says".to_owned()))
+                    }
+                    Err(fault) => Decoded::Fault(fault),
+                };
+            }
+            if let Err(fault) = self.decode() {
+                return Decoded::Fault(fault);
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<(), Fault> {
+        let progress = self.decoder.decode(&self.input, &mut self.scratch)?;
+        self.input.advance(progress.used.min(self.input.len()));
+        self.more = progress.made == self.limits.scratch_bytes;
+        if let Some(left) = &mut self.left {
+            let more = || Fault::Corrupt("more text than its header says".to_owned());
+            *left = left.checked_sub(progress.made as u64).ok_or_else(more)?;
+        }
+        self.text = 0..progress.made;
+        if progress.made > 0 {
+            self.decoded = self.next - self.input.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Gives the bytes that the last [`Decoded::Need`] asked for.
+    pub(super) fn feed(&mut self, bytes: Bytes) {
+        self.next += bytes.len() as u64;
+        self.input = bytes;
+    }
+
+    /// The text that is there.
+    pub(super) fn text(&self) -> &[u8] {
+        self.scratch.get(self.text.clone()).unwrap_or_default()
+    }
+
+    /// Takes the first bytes of the text.
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.text.start = self.text.end.min(self.text.start + bytes);
+    }
+
+    /// What it will ask for at stored byte `start`; none at the block's end.
+    pub(super) fn chunk(&self, start: u64) -> Option<Range<u64>> {
+        chunk(start, self.stored.end, self.chunk_bytes)
+    }
+
+    /// First stored byte that was not asked for yet.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// First stored byte of the block.
+    pub(super) fn start(&self) -> u64 {
+        self.stored.start
+    }
+
+    /// Stored bytes of which no text came.
+    pub(super) fn rest_bytes(&self) -> u64 {
+        self.stored.end - self.decoded
+    }
+}
+
+/// The next piece of stored bytes from `start` on.
+pub(super) fn chunk(start: u64, end: u64, bytes: u64) -> Option<Range<u64>> {
+    (start < end).then(|| start..end.min(start.saturating_add(bytes)))
+}

@@ -1,0 +1,85 @@
+//! Stage 1 of 7: read. Stored bytes to records.
+//!
+//! Records are lines, numbered from 0 within their shard. `\r\n` ends a line as `\n` does, a last line needs no
+//! end, and a line of white space holds no record but keeps its number.
+
+mod bad;
+mod block;
+mod blocks;
+mod cache;
+mod decode;
+mod frames;
+mod held;
+mod index;
+mod lines;
+mod local;
+mod lock;
+mod map;
+mod reader;
+mod runtime;
+mod shard;
+mod spool;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
+pub use bad::{Bad, Lost};
+pub use blocks::BlockTable;
+pub use cache::cache_folder;
+pub use held::{Entry, Held};
+pub use lines::{RecordSpan, Run};
+pub use local::{LocalShard, open_shards};
+pub use reader::{BlockReader, Step};
+pub use runtime::{Ahead, ReadAhead};
+pub use shard::Shard;
+
+use crate::recipe::{Io, OnBadRecord};
+
+/// How a source is read: the recipe's keys of these names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReadOptions {
+    /// Largest decoded size in bytes of a source that is held.
+    pub hold: u64,
+    /// First so many records of the source.
+    pub limit: Option<u64>,
+    /// How files are read.
+    pub io: Io,
+    /// Whether a source with something undecodable is refused at open.
+    pub on_bad_record: OnBadRecord,
+}
+
+/// Bounds of everything that the stage holds or cuts. Fixed: all of them but `line_bytes` decide the order or
+/// the text that precedes a fault. Tests make them small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    /// Most records of a run.
+    run_records: usize,
+    /// Most bytes of a run, unless it is one record.
+    run_bytes: usize,
+    /// Longest line. The longest chats with documents in them are a few MiB; 64 MiB leaves room, and bounds what
+    /// a file without line ends costs each open block.
+    line_bytes: usize,
+    /// A block of plain text.
+    plain_block_bytes: u64,
+    /// Stored bytes that a block is read in: large enough for a read to be worth it, small enough for
+    /// many blocks to be open.
+    chunk_bytes: u64,
+    /// The same in the blocks that a block's last record runs on into, where a few KiB are needed as a rule.
+    tail_chunk_bytes: u64,
+    /// Text that is decoded at a time: one zstd block.
+    scratch_bytes: usize,
+}
+
+impl Limits {
+    const DEFAULT: Limits = Limits {
+        run_records: 1024,
+        run_bytes: 1 << 20,
+        line_bytes: 64 << 20,
+        plain_block_bytes: 1 << 20,
+        chunk_bytes: 256 << 10,
+        tail_chunk_bytes: 64 << 10,
+        scratch_bytes: 128 << 10,
+    };
+}

@@ -1,0 +1,231 @@
+//! One streamed block to runs of records: a state machine without I/O, so that a worker decodes while
+//! somebody else fetches.
+
+use super::block::{self, BlockDecoder, Decoded};
+use super::blocks::BlockTable;
+use super::decode::Fault;
+use super::lines::{Emit, Lines, Run};
+use super::{Bad, Limits, Lost};
+use crate::error::{Error, Kind, Result, Stage};
+use bytes::Bytes;
+use memchr::memchr;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Reads the records of one block, or of consecutive blocks, of a shard.
+///
+/// A record belongs to the block that holds the newline before it, and a shard's first record to its first
+/// block. So the reader passes over the block's head up to its first newline, unless the block is the first,
+/// and reads on into the blocks that follow up to the end of its last record. Over all blocks of a shard each
+/// record is read exactly once.
+///
+/// What it holds, whatever the block claims to contain: the decoder's window (128 MiB at most, as
+/// large as the block was compressed with), one chunk of stored bytes (256 KiB), 128 KiB of text, and two runs; a
+/// longer record (64 MiB at most) takes the place of a run. Frames are never held decoded, so a bomb costs
+/// time, in proportion to its text, and no memory.
+pub struct BlockReader {
+    table: Arc<BlockTable>,
+    limits: Limits,
+    /// The blocks whose records are read.
+    own: Range<u64>,
+    /// The block that is decoded.
+    at: u64,
+    decoder: BlockDecoder,
+    asked: Option<Range<u64>>,
+    lines: Lines,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Before the first line that belongs here.
+    Head,
+    Body,
+    /// In following blocks, for the last record.
+    Tail,
+    Finished,
+}
+
+/// What a reader wants or has. Everything comes in file order.
+#[derive(Debug)]
+pub enum Step {
+    /// Exactly these stored bytes of the shard, given to [`feed`](BlockReader::feed).
+    Need(Range<u64>),
+    /// Records.
+    Run(Run),
+    /// Something in the place of a record. The reader goes on.
+    Bad(Bad),
+    /// There is no more.
+    End,
+}
+
+impl BlockReader {
+    /// A reader of the records of `blocks`, which must be blocks of the table. Numbers count from the first
+    /// line of the first of them.
+    pub fn new(table: Arc<BlockTable>, blocks: Range<u64>) -> BlockReader {
+        BlockReader::within(table, blocks, Limits::DEFAULT)
+    }
+
+    pub(super) fn within(
+        table: Arc<BlockTable>,
+        blocks: Range<u64>,
+        limits: Limits,
+    ) -> BlockReader {
+        let own = blocks.start..blocks.end.min(table.len());
+        let mut reader = BlockReader {
+            decoder: BlockDecoder::new(table.codec(), limits),
+            limits,
+            at: own.start,
+            asked: None,
+            lines: Lines::new(limits),
+            phase: match own.start {
+                _ if own.is_empty() => Phase::Finished,
+                0 => Phase::Body,
+                _ => Phase::Head,
+            },
+            table,
+            own,
+        };
+        reader.open(reader.at);
+        reader
+    }
+
+    /// Goes on until it wants or has something. What it takes is bounded by the text of one chunk.
+    pub fn step(&mut self) -> Step {
+        loop {
+            if let Some(emit) = self.lines.due() {
+                return match emit {
+                    Emit::Run(run) => Step::Run(run),
+                    Emit::Bad(bad) => Step::Bad(bad),
+                };
+            }
+            if self.phase == Phase::Finished {
+                return Step::End;
+            }
+            match self.decoder.step() {
+                Decoded::Text => self.take_text(),
+                Decoded::Need(range) => {
+                    self.asked = Some(range.clone());
+                    return Step::Need(range);
+                }
+                Decoded::End => self.end_of_block(),
+                Decoded::Fault(fault) => self.fault(fault),
+            }
+        }
+    }
+
+    /// Gives the bytes that the last [`Step::Need`] asked for.
+    pub fn feed(&mut self, bytes: Bytes) -> Result<()> {
+        let asked = self.asked.take();
+        match asked {
+            Some(range) if range.end - range.start == bytes.len() as u64 => {
+                self.decoder.feed(bytes);
+                Ok(())
+            }
+            _ => Err(Error::new(
+                Kind::Internal,
+                Stage::Read,
+                format!(
+                    "a block reader got {} bytes and wanted {asked:?}",
+                    bytes.len()
+                ),
+            )),
+        }
+    }
+
+    /// What will most likely be needed after the bytes that are asked for, or that were fed last.
+    pub fn ahead(&self) -> Option<Range<u64>> {
+        if self.phase == Phase::Finished {
+            return None;
+        }
+        let next = self
+            .asked
+            .as_ref()
+            .map_or(self.decoder.next(), |asked| asked.end);
+        self.decoder.chunk(next).or_else(|| {
+            // The block's last record most likely ends in the next block.
+            let next = self.table.stored(self.at + 1)?;
+            let wanted = self.phase != Phase::Tail;
+            wanted.then(|| block::chunk(next.start, next.end, self.chunk_bytes(self.at + 1)))?
+        })
+    }
+
+    /// Lines so far, blank and bad ones included: after [`Step::End`] all that belong to the blocks.
+    pub fn lines(&self) -> u64 {
+        self.lines.number()
+    }
+
+    fn chunk_bytes(&self, block: u64) -> u64 {
+        match self.own.contains(&block) {
+            true => self.limits.chunk_bytes,
+            false => self.limits.tail_chunk_bytes,
+        }
+    }
+
+    fn open(&mut self, block: u64) {
+        self.at = block;
+        self.decoder
+            .begin(&self.table, block, self.chunk_bytes(block));
+    }
+
+    fn take_text(&mut self) {
+        let text = self.decoder.text();
+        let used = match self.phase {
+            Phase::Head => match memchr(b'\n', text) {
+                Some(at) => {
+                    self.phase = Phase::Body;
+                    at + 1
+                }
+                None => text.len(),
+            },
+            _ => {
+                let taken = self.lines.take(text);
+                if taken.line_ended && self.phase == Phase::Tail {
+                    self.finish();
+                }
+                taken.used
+            }
+        };
+        self.decoder.take(used);
+    }
+
+    fn end_of_block(&mut self) {
+        let next = self.at + 1;
+        match self.phase {
+            Phase::Head if next >= self.own.end => self.finish(),
+            Phase::Body | Phase::Tail if next >= self.table.len() => {
+                self.lines.end_of_shard();
+                self.finish();
+            }
+            Phase::Body if next >= self.own.end => {
+                self.phase = Phase::Tail;
+                self.open(next);
+            }
+            _ => self.open(next),
+        }
+    }
+
+    /// The rest of the block that is decoded cannot be: what begins in it is lost.
+    fn fault(&mut self, fault: Fault) {
+        let error = fault.into_error(self.table.codec(), self.decoder.start());
+        let lost = match self.phase {
+            // The block's own reader books its rest; here only the record that runs into it is missing.
+            Phase::Tail => Lost::Record,
+            _ => Lost::Rest {
+                compressed_bytes: self.decoder.rest_bytes(),
+            },
+        };
+        self.lines.abandon_line(error, lost);
+        if self.phase == Phase::Tail || self.at + 1 >= self.own.end {
+            self.finish();
+        } else {
+            self.phase = Phase::Head;
+            self.open(self.at + 1);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.lines.close_run();
+        self.phase = Phase::Finished;
+    }
+}

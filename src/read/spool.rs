@@ -1,0 +1,390 @@
+//! A held source, read through once: its text decoded into one file, and the index of its lines.
+//!
+//! Plain shards stay where they lie and are only indexed. Where every frame says how long its text is, frames
+//! are decoded on several threads, each to its place in the file; else one after the other.
+
+use super::block::{BlockDecoder, Decoded};
+use super::blocks::BlockTable;
+use super::cache::failed;
+use super::decode::Fault;
+use super::index::{LineIndex, Wanted};
+use super::local::LocalShard;
+use super::{Limits, ReadOptions};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::recipe::OnBadRecord;
+use crate::shard::Codec;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Threads that decode frames. The disk's and the page cache's share of the work does not grow with more.
+const THREADS: usize = 4;
+
+/// How much text is indexed at a time.
+const INDEX_CHUNK_BYTES: u64 = 1 << 20;
+
+/// What is in a spool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contents {
+    /// Decoded bytes as they count for `hold`.
+    pub(super) decoded_bytes: u64,
+    /// Lines that hold a record, bad ones included.
+    pub(super) records: u64,
+    /// Entries of each shard: lines, blank ones included, and unreadable rests.
+    pub(super) entries: Vec<u64>,
+    /// Unreadable rests, in file order.
+    pub(super) faults: Vec<Unreadable>,
+}
+
+/// The rest of a block that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unreadable {
+    /// Shard within the source.
+    pub(super) shard: usize,
+    /// The entry of the shard that stands for it.
+    pub(super) entry: u64,
+    /// What is wrong.
+    pub(super) fault: Fault,
+    /// First stored byte of the block.
+    pub(super) block_start: u64,
+    /// Stored bytes of which no text came.
+    pub(super) compressed_bytes: u64,
+}
+
+/// A source's shards and how to read them.
+pub(super) struct Input<'a> {
+    pub(super) shards: &'a [Arc<LocalShard>],
+    pub(super) tables: &'a [Arc<BlockTable>],
+    pub(super) options: &'a ReadOptions,
+    pub(super) limits: Limits,
+    /// For errors.
+    pub(super) cache: &'a Path,
+}
+
+/// A fault and where it stands in the text.
+struct Gap {
+    shard: usize,
+    /// First byte of text that is missing.
+    at: u64,
+    /// First byte of text of the next block.
+    resume: u64,
+    fault: Fault,
+    block_start: u64,
+    compressed_bytes: u64,
+}
+
+impl Input<'_> {
+    /// Decoded bytes of all shards, where all headers say it.
+    fn decoded_bytes(&self) -> Option<u64> {
+        let mut tables = self.tables.iter();
+        tables.try_fold(0u64, |sum, table| {
+            Some(sum.saturating_add(table.decoded_bytes()?))
+        })
+    }
+
+    /// Whether the source is larger than `hold` by what its headers say alone.
+    pub(super) fn is_too_large_by_its_headers(&self) -> bool {
+        let known = self.tables.iter().flat_map(|table| {
+            // A table that says all of it need not be gone through.
+            let blocks = if table.decoded_bytes().is_some() {
+                0
+            } else {
+                table.len()
+            };
+            let whole = table.decoded_bytes().into_iter();
+            whole.chain((0..blocks).filter_map(|block| table.decoded_bytes_of(block)))
+        });
+        let known = known.fold(0u64, u64::saturating_add);
+        self.options.limit.is_none() && known > self.options.hold
+    }
+
+    /// Writes the spool into `folder`; none: the source decodes to more than `hold`.
+    pub(super) fn write(&self, folder: &Path) -> Result<Option<Contents>> {
+        let index = self.create(folder, "index")?;
+        let text = self.create(folder, "text")?;
+        let index = LineIndex::new(BufWriter::new(index), self.options.limit, self.limits);
+        for shard in self.shards {
+            shard.sequential();
+        }
+        let contents = match self.decoded_bytes() {
+            Some(bytes) if bytes <= self.options.hold && self.options.limit.is_none() => {
+                Some(self.write_at_known_places(&text, index, bytes)?)
+            }
+            _ => self.write_in_turn(&text, index)?,
+        };
+        for shard in self.shards {
+            shard.check()?;
+        }
+        Ok(contents)
+    }
+
+    /// Decodes and indexes block after block, and stops where `limit` or `hold` is reached.
+    fn write_in_turn(
+        &self,
+        text: &File,
+        mut index: LineIndex<impl Write>,
+    ) -> Result<Option<Contents>> {
+        let (mut faults, mut entries) = (Vec::new(), Vec::new());
+        // The text file's length, and what the shards before decode to, up to `limit`.
+        let (mut spooled, mut before) = (0, 0);
+        for (at, (shard, table)) in self.shards.iter().zip(self.tables).enumerate() {
+            let plain = table.codec() == Codec::Plain;
+            self.indexed(index.begin_shard(if plain { 0 } else { spooled }))?;
+            let mut decoder = BlockDecoder::new(table.codec(), self.limits);
+            for block in 0..table.len() {
+                if index.wanted() == Wanted::Enough {
+                    break;
+                }
+                decoder.begin(table, block, self.limits.chunk_bytes);
+                loop {
+                    match decoder.step() {
+                        Decoded::Need(range) => decoder.feed(shard.read_now(range)?),
+                        Decoded::End => break,
+                        Decoded::Text => {
+                            let len = decoder.text().len();
+                            let wanted = self.indexed(index.text(decoder.text()))?;
+                            if before + index.shard_bytes() > self.options.hold {
+                                return Ok(None);
+                            }
+                            if !plain {
+                                self.spooled(text.write_all_at(decoder.text(), spooled))?;
+                                spooled += len as u64;
+                            }
+                            if wanted == Wanted::Enough {
+                                break;
+                            }
+                            decoder.take(len);
+                        }
+                        Decoded::Fault(fault) => {
+                            let gap = Gap {
+                                shard: at,
+                                at: spooled,
+                                resume: spooled,
+                                fault,
+                                block_start: decoder.start(),
+                                compressed_bytes: decoder.rest_bytes(),
+                            };
+                            self.book(gap, &mut index, &mut faults)?;
+                            break;
+                        }
+                    }
+                }
+            }
+            entries.push(self.indexed(index.end_shard())?);
+            before += index.shard_bytes();
+        }
+        Ok(Some(Contents {
+            decoded_bytes: before,
+            records: self.indexed(index.finish())?,
+            entries,
+            faults,
+        }))
+    }
+
+    /// Decodes frames in parallel, each to where the sizes before it put it; then indexes the text.
+    fn write_at_known_places(
+        &self,
+        text: &File,
+        mut index: LineIndex<impl Write>,
+        decoded_bytes: u64,
+    ) -> Result<Contents> {
+        let gaps = self.decode_in_parallel(text)?;
+        let mut gaps = gaps.into_iter().peekable();
+        let (mut faults, mut entries, mut start) = (Vec::new(), Vec::new(), 0);
+        for (at, (shard, table)) in self.shards.iter().zip(self.tables).enumerate() {
+            let plain = table.codec() == Codec::Plain;
+            let mut next = if plain { 0 } else { start };
+            let end = next + table.decoded_bytes().unwrap_or(0);
+            self.indexed(index.begin_shard(next))?;
+            let mut buffer = Vec::new();
+            loop {
+                let gap = gaps.peek().filter(|gap| gap.shard == at);
+                let stop = gap.map_or(end, |gap| gap.at);
+                let chunk = next..stop.min(next + INDEX_CHUNK_BYTES);
+                if !chunk.is_empty() {
+                    next = chunk.end;
+                    if plain {
+                        self.indexed(index.text(&shard.read_now(chunk)?))?;
+                    } else {
+                        buffer.resize((chunk.end - chunk.start) as usize, 0);
+                        self.spooled(text.read_exact_at(&mut buffer, chunk.start))?;
+                        self.indexed(index.text(&buffer))?;
+                    }
+                } else if let Some(gap) = gaps.next_if(|gap| gap.shard == at) {
+                    next = gap.resume;
+                    self.book(gap, &mut index, &mut faults)?;
+                } else {
+                    break;
+                }
+            }
+            entries.push(self.indexed(index.end_shard())?);
+            if !plain {
+                start = end;
+            }
+        }
+        Ok(Contents {
+            decoded_bytes,
+            records: self.indexed(index.finish())?,
+            entries,
+            faults,
+        })
+    }
+
+    /// Writes every frame's text to its place. Gives the gaps, in file order.
+    fn decode_in_parallel(&self, text: &File) -> Result<Vec<Gap>> {
+        let mut places = Vec::new();
+        let mut end = 0u64;
+        for (shard, table) in self.tables.iter().enumerate() {
+            let blocks = if table.codec() == Codec::Plain {
+                0
+            } else {
+                table.len()
+            };
+            for block in 0..blocks {
+                places.push((shard, block, end));
+                end += table.decoded_bytes_of(block).unwrap_or(0);
+            }
+        }
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || {
+            let mut gaps = Vec::new();
+            // gzip says no sizes, and is not decoded here.
+            let mut decoder = BlockDecoder::new(Codec::Zstd, self.limits);
+            while !stop.load(Ordering::Relaxed)
+                && let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                match self.decode_to(text, *place, &mut decoder) {
+                    Ok(gap) => gaps.extend(gap),
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(gaps)
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(THREADS).min(places.len());
+        if threads < 2 {
+            return work();
+        }
+        let mut gaps = Vec::new();
+        std::thread::scope(|scope| {
+            let mut running = Vec::new();
+            for n in 0..threads {
+                let thread = std::thread::Builder::new().name(format!("packmill-spool-{n}"));
+                let thread = thread.spawn_scoped(scope, work);
+                let refused =
+                    |error| failed(self.cache, "cannot start a thread for a spool", error);
+                running.push(thread.map_err(refused)?);
+            }
+            for thread in running {
+                gaps.extend(thread.join().unwrap_or_else(|_| Err(crashed()))?);
+            }
+            Ok(())
+        })?;
+        gaps.sort_by_key(|gap: &Gap| (gap.shard, gap.block_start));
+        Ok(gaps)
+    }
+
+    /// Decodes one frame to where its text belongs.
+    fn decode_to(
+        &self,
+        text: &File,
+        (at, block, place): (usize, u64, u64),
+        decoder: &mut BlockDecoder,
+    ) -> Result<Option<Gap>> {
+        let (Some(shard), Some(table)) = (self.shards.get(at), self.tables.get(at)) else {
+            return Ok(None);
+        };
+        let end = place + table.decoded_bytes_of(block).unwrap_or(0);
+        decoder.begin(table, block, self.limits.chunk_bytes);
+        let mut next = place;
+        let fault = loop {
+            match decoder.step() {
+                Decoded::Need(range) => decoder.feed(shard.read_now(range)?),
+                Decoded::Text => {
+                    let len = decoder.text().len();
+                    self.spooled(text.write_all_at(decoder.text(), next))?;
+                    next += len as u64;
+                    decoder.take(len);
+                }
+                // The decoder has seen to it that the text has the size that its place has.
+                Decoded::End => return Ok(None),
+                Decoded::Fault(fault) => break fault,
+            }
+        };
+        Ok(Some(Gap {
+            shard: at,
+            at: next,
+            resume: end,
+            fault,
+            block_start: decoder.start(),
+            compressed_bytes: decoder.rest_bytes(),
+        }))
+    }
+
+    /// Gives a fault its entry, or ends the run with it.
+    fn book(
+        &self,
+        gap: Gap,
+        index: &mut LineIndex<impl Write>,
+        faults: &mut Vec<Unreadable>,
+    ) -> Result<()> {
+        let Some(entry) = self.indexed(index.fault(gap.resume))? else {
+            return Ok(());
+        };
+        let unreadable = Unreadable {
+            shard: gap.shard,
+            entry,
+            fault: gap.fault,
+            block_start: gap.block_start,
+            compressed_bytes: gap.compressed_bytes,
+        };
+        if self.options.on_bad_record == OnBadRecord::Stop {
+            return Err(unreadable.error(self.shards));
+        }
+        faults.push(unreadable);
+        Ok(())
+    }
+
+    fn create(&self, folder: &Path, name: &str) -> Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        self.spooled(options.open(folder.join(name)))
+    }
+
+    fn spooled<T>(&self, done: std::io::Result<T>) -> Result<T> {
+        done.map_err(|error| failed(self.cache, "cannot write a spool", error))
+    }
+
+    fn indexed<T>(&self, done: std::io::Result<T>) -> Result<T> {
+        done.map_err(|error| failed(self.cache, "cannot write a spool's index", error))
+    }
+}
+
+impl Unreadable {
+    /// The error, with the shard and the entry.
+    pub(super) fn error(&self, shards: &[Arc<LocalShard>]) -> Error {
+        let shard = shards.get(self.shard).map(|shard| shard.file());
+        let codec = shard.map_or(Codec::Plain, |shard| shard.codec);
+        let error = self.fault.clone().into_error(codec, self.block_start);
+        let error = error.at_record(self.entry);
+        match shard {
+            Some(shard) => error.in_shard(&shard.name),
+            None => error,
+        }
+    }
+}
+
+fn crashed() -> Error {
+    Error::new(
+        Kind::Internal,
+        Stage::Read,
+        "a thread that writes a spool panicked",
+    )
+}

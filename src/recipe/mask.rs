@@ -1,0 +1,116 @@
+//! What is trained.
+
+use super::keys::{FILLED, json};
+use super::shape::{Section, Shape, choice, key};
+use serde::{Deserialize, Serialize};
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskConfig {
+    /// The policy.
+    pub train: Train,
+    /// For [`Train::Markers`].
+    pub markers: Option<Markers>,
+    /// Roles whose turns are trained.
+    pub roles: Vec<String>,
+    /// Whether the end-of-turn token belongs to the loss.
+    pub end_of_turn: bool,
+}
+
+impl Default for MaskConfig {
+    fn default() -> Self {
+        MaskConfig {
+            train: Train::default(),
+            markers: None,
+            roles: vec!["assistant".to_owned()],
+            // A model that never saw the end of its turn as a target does not learn to stop.
+            end_of_turn: true,
+        }
+    }
+}
+
+/// Which tokens are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Train {
+    /// Every assistant turn, by the template's generation tags. The default: it is what chat post-training
+    /// means unless it says otherwise.
+    #[default]
+    Assistant,
+    /// The last assistant turn alone.
+    LastAssistant,
+    /// The completion of prompt and completion.
+    Completion,
+    /// Every token.
+    All,
+    /// What stands between a response marker and the next instruction marker.
+    Markers,
+}
+
+/// The texts that begin an answer and a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Markers {
+    /// Begins an answer.
+    pub response: String,
+    /// Begins a question; none: only the last answer is trained.
+    pub instruction: Option<String>,
+}
+
+/// The keys.
+pub(super) static KEYS: Section = Section {
+    defaults: || json(&MaskConfig::default()),
+    keys: &[
+        key(
+            "train",
+            Shape::Choice(&[
+                choice("assistant", "Every assistant turn."),
+                choice("last_assistant", "The last assistant turn alone."),
+                choice("completion", "The completion of prompt and completion."),
+                choice("all", "Every token."),
+                choice(
+                    "markers",
+                    "What stands between a response marker and the next instruction marker.",
+                ),
+            ]),
+            "Which tokens are trained.",
+        )
+        .elsewhere(&["train_on", "assistant_only_loss", "completion_only_loss"]),
+        key(
+            "markers",
+            Shape::Nullable(&Shape::Section(&MARKERS)),
+            "The texts that begin an answer and a question, for train: markers.",
+        ),
+        key(
+            "roles",
+            Shape::List {
+                of: &FILLED,
+                what: "roles",
+            },
+            "Roles whose turns are trained.",
+        )
+        .elsewhere(&["roles_to_train"]),
+        key(
+            "end_of_turn",
+            Shape::Flag,
+            "Whether the end-of-turn token is trained; with generation tags the template \
+             decides, and false takes the token off.",
+        )
+        .elsewhere(&["train_on_eos", "train_on_eot"]),
+    ],
+};
+
+/// The keys.
+pub(super) static MARKERS: Section = Section {
+    defaults: || serde_json::Value::Null,
+    keys: &[
+        key("response", FILLED, "Begins an answer.")
+            .required()
+            .elsewhere(&["response_template", "response_part"]),
+        key(
+            "instruction",
+            Shape::Nullable(&FILLED),
+            "Begins a question; null trains the last answer alone.",
+        )
+        .elsewhere(&["instruction_template", "instruction_part"]),
+    ],
+};

@@ -1,0 +1,172 @@
+//! The table, the structs, the schema and the page agree.
+
+use super::*;
+use crate::recipe::keys::{RECIPE, join};
+use crate::recipe::shape::{Key, Need, Section, Shape};
+use serde_json::Value;
+
+/// Every key with its path and default.
+fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<&Value>)) {
+    let defaults = (section.defaults)();
+    for key in section.keys {
+        let path = join(path, key.name);
+        visit(&path, key, defaults.get(key.name));
+        let list = if matches!(key.shape, Shape::List { .. }) {
+            "[]"
+        } else {
+            ""
+        };
+        // A source's own template and mask have the keys of the recipe's.
+        if let Some(below) = key.shape.section()
+            && !matches!(path.as_str(), "sources[].template" | "sources[].mask")
+        {
+            walk(below, &format!("{path}{list}"), visit);
+        }
+    }
+}
+
+/// A struct with a field that has no line in the table, or a line that has no field, fails here.
+#[test]
+fn structs_and_table_have_the_same_keys_in_the_same_order() {
+    let markers = Markers {
+        response: "r".to_owned(),
+        instruction: None,
+    };
+    let recipe = Recipe {
+        sources: vec![SourceConfig {
+            template: Some(TemplateConfig::default()),
+            mask: Some(MaskConfig {
+                markers: Some(markers.clone()),
+                ..MaskConfig::default()
+            }),
+            ..SourceConfig::default()
+        }],
+        mask: MaskConfig {
+            markers: Some(markers),
+            ..MaskConfig::default()
+        },
+        ..Recipe::default()
+    };
+    fn compare(value: &Value, section: &Section, path: &str) {
+        let fields: Vec<&str> = value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let keys = section.keys.iter().filter(|key| key.need != Need::Later);
+        assert_eq!(
+            fields,
+            keys.map(|key| key.name).collect::<Vec<_>>(),
+            "{path}"
+        );
+        for key in section.keys {
+            let value = value.get(key.name).unwrap_or(&Value::Null);
+            let value = value.get(0).unwrap_or(value);
+            if let Some(below) = key.shape.section() {
+                compare(value, below, &format!("{path}.{}", key.name));
+            }
+        }
+    }
+    compare(&serde_json::to_value(recipe).unwrap(), &RECIPE, "recipe");
+}
+
+/// Every variant that the table calls built is one that its enum has, and the other way round.
+#[test]
+fn every_choice_is_one_that_the_structs_take() {
+    let mut count = 0;
+    walk(&RECIPE, "", &mut |path, key, _| {
+        let Shape::Choice(choices) = key.shape else {
+            return;
+        };
+        for choice in choices.iter().filter(|choice| choice.body.is_none()) {
+            let line = match path.split_once("[].").or_else(|| path.split_once('.')) {
+                Some(("sources", name)) => format!("    {name}: {}\n", choice.name),
+                Some(("mask", name)) => format!(
+                    "mask: {{{name}: {}, markers: {{response: r}}}}\n",
+                    choice.name
+                ),
+                Some((section, name)) => format!("{section}: {{{name}: {}}}\n", choice.name),
+                None => format!("{path}: {}\n", choice.name),
+            };
+            assert_eq!(parse_with(&line).is_ok(), choice.later.is_none(), "{line}");
+            count += 1;
+        }
+    });
+    // As many as there are variants, and the three that are still to come.
+    assert_eq!(count, 28 + 3);
+}
+
+#[test]
+fn the_schema_says_what_reading_does() {
+    let schema = schema();
+    let pointer = |pointer: &str| {
+        schema
+            .pointer(pointer)
+            .unwrap_or_else(|| panic!("{pointer}"))
+    };
+    assert_eq!(
+        pointer("/$schema"),
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert_eq!(
+        pointer("/required"),
+        &serde_json::json!(["tokenizer", "sources"])
+    );
+    assert_eq!(pointer("/additionalProperties"), false);
+    assert_eq!(pointer("/properties/hold/default"), "2GiB");
+    assert_eq!(
+        pointer("/properties/pack/properties/lookahead/default"),
+        128
+    );
+    assert_eq!(
+        pointer("/properties/sources/items/required"),
+        &serde_json::json!(["name", "paths"])
+    );
+    let (mut keys, mut found) = (0, 0);
+    walk(&RECIPE, "", &mut |path, key, _| {
+        keys += 1;
+        assert!(key.doc.ends_with('.'), "{path}");
+        let pointer = path.replace("[].", "/items.").replace('.', "/properties/");
+        // Shorthands and nulls lie in an anyOf of their own.
+        if let Some(property) = schema.pointer(&format!("/properties/{pointer}")) {
+            assert_eq!(property["description"], key.doc, "{path}");
+            let none = key.need == Need::Required;
+            assert_eq!(property.get("default").is_none(), none, "{path}");
+            found += 1;
+        }
+    });
+    assert!(keys > 50 && found > 40, "{keys} keys, {found} found");
+}
+
+/// `docs/recipe.md` has a row for each key, with the type and default of the table.
+#[test]
+fn the_page_lists_every_key_with_its_type_and_default() {
+    let page = include_str!("../../../docs/recipe.md");
+    let mut missing = Vec::new();
+    walk(&RECIPE, "", &mut |path, key, default| {
+        let default = match (key.need, &key.shape, default) {
+            (Need::Required, ..) => "required".to_owned(),
+            (_, Shape::Section(_), _) => "below".to_owned(),
+            (_, Shape::Nullable(Shape::Located(_)), Some(Value::Object(_))) => "below".to_owned(),
+            (_, Shape::Size, Some(bytes)) => {
+                format!("`{}`", size::format(bytes.as_u64().unwrap()))
+            }
+            (_, _, Some(Value::String(text))) => format!("`{text}`"),
+            (_, _, value) => format!("`{}`", value.unwrap_or(&Value::Null)),
+        };
+        let row = format!(
+            "| `{path}` | {} | {default} | {}",
+            key.shape.expected(),
+            key.doc
+        );
+        if !page.contains(&row) {
+            missing.push(row);
+        }
+    });
+    assert!(
+        missing.is_empty(),
+        "docs/recipe.md lacks:\n{}",
+        missing.join("\n")
+    );
+}

@@ -1,0 +1,106 @@
+//! The marked tree that YAML and JSON both become before they are checked.
+
+use super::fault::Fault;
+use serde_json::Value;
+
+/// Levels of nesting that a recipe may have. The deepest key is at level 5; the rest is for template kwargs.
+pub(super) const MOST_DEPTH: usize = 48;
+
+/// A value and the line that it begins in.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    /// From 1; none where the recipe was no text.
+    pub(super) line: Option<usize>,
+    pub(super) tree: Tree,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tree {
+    Null,
+    Flag(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    /// In the order written, keys perhaps more than once.
+    Map(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Line of the key, which is where people look for a value.
+    pub(super) line: Option<usize>,
+    pub(super) node: Node,
+}
+
+impl Node {
+    /// A tree without lines.
+    pub(super) fn from_json(value: &Value) -> Result<Node, Fault> {
+        from_json(value, 0)
+    }
+
+    /// Line of the deepest part of `path` (`sources[1].mask.train`) that was written.
+    pub(super) fn line_of(&self, path: &str) -> Option<usize> {
+        let (mut node, mut line) = (self, self.line);
+        for step in path.split(['.', '[']) {
+            let next = match (&node.tree, step.strip_suffix(']')) {
+                (Tree::Map(entries), None) => entries
+                    .iter()
+                    .find(|entry| entry.key == step)
+                    .map(|entry| (&entry.node, entry.line)),
+                (Tree::List(items), Some(index)) => index
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| items.get(index))
+                    .map(|item| (item, item.line)),
+                _ => None,
+            };
+            match next {
+                Some((next, at)) => (node, line) = (next, at),
+                None => break,
+            }
+        }
+        line
+    }
+}
+
+fn from_json(value: &Value, depth: usize) -> Result<Node, Fault> {
+    if depth > MOST_DEPTH {
+        return Err(Fault::new(None, "", too_deep()));
+    }
+    let tree = match value {
+        Value::Null => Tree::Null,
+        Value::Bool(flag) => Tree::Flag(*flag),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(integer), _) => Tree::Integer(integer.into()),
+            (None, Some(integer)) => Tree::Integer(integer.into()),
+            (None, None) => Tree::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => Tree::Text(text.clone()),
+        Value::Array(items) => Tree::List(
+            items
+                .iter()
+                .map(|item| from_json(item, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
+        Value::Object(map) => Tree::Map(
+            map.iter()
+                .map(|(key, value)| {
+                    Ok(Entry {
+                        key: key.clone(),
+                        line: None,
+                        node: from_json(value, depth + 1)?,
+                    })
+                })
+                .collect::<Result<_, Fault>>()?,
+        ),
+    };
+    Ok(Node { line: None, tree })
+}
+
+/// What is said of a recipe that nests too deep.
+pub(super) fn too_deep() -> String {
+    format!("expected at most {MOST_DEPTH} levels of nesting, found more")
+}

@@ -1,0 +1,43 @@
+//! Stage 2 of 7: render. A conversation becomes the text that the model is trained on.
+//!
+//! The chat template decides what the model sees, so it is printed exactly as Transformers prints it: same Jinja dialect,
+//! same JSON, same numbers, same order of keys. Beside the text a render gives [spans](Rendered::spans): what the template
+//! printed inside `{% generation %}`, which is where an assistant mask comes from.
+//!
+//! - [`row`]: a record's bytes to a row of one of the shapes that the ecosystem writes
+//! - [`conversation`]: what goes in
+//! - [`template`]: compile once, render from many threads
+//! - [`source`]: the little that is rewritten in a template before the engine sees it
+//! - [`environment`], [`methods`], [`print`], [`json`], [`number`], [`clock`]: Python's side of Jinja
+//! - [`page`], [`spans`]: what comes out, bounded, and where it was printed
+//! - [`owners`]: which message a span was printed from
+//! - [`find`]: the templates of a model folder
+
+pub mod conversation;
+
+pub mod find;
+
+pub mod limits;
+
+pub mod number;
+
+pub mod row;
+
+pub mod template;
+
+mod clock;
+mod environment;
+mod json;
+mod methods;
+mod owners;
+mod page;
+mod print;
+mod refusal;
+mod source;
+mod spans;
+
+pub use conversation::{Conversation, Message};
+pub use find::FolderTemplates;
+pub use limits::TemplateLimits;
+pub use number::BigInt;
+pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};

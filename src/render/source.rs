@@ -1,0 +1,542 @@
+//! The little that is rewritten in a template's source before the engine sees it.
+//!
+//! The engine's own lexer finds the places, so strings, comments, raw blocks and whitespace marks are safe. No line is
+//! added or taken away: errors name lines of the original. Rewritten are
+//!
+//! - `{% generation %}`, Transformers' own tag, which the engine does not know: a filter block;
+//! - the scope of filter and set blocks: what is set inside stays inside, as in Jinja;
+//! - operands of `~`: the engine would print numbers in them as Rust does.
+
+use super::environment::{GENERATION, syntax};
+use super::limits::TemplateLimits;
+use super::refusal::{explain, template_error};
+use crate::error::Result;
+use minijinja::machinery::{Span, Token, tokenize};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Where a template prints its generation blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generation {
+    /// It has none.
+    None,
+    /// Straight to the page.
+    Direct,
+    /// Some of them into a capture first: within a macro, a call, set, filter or named block, another generation block,
+    /// or a recursive loop.
+    Captured,
+}
+
+/// A template as the engine gets it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) source: String,
+    pub(super) generation: Generation,
+}
+
+/// Rewrites a template.
+pub(super) fn prepare(source: &str, limits: &TemplateLimits) -> Result<Prepared> {
+    let source = unify_newlines(source);
+    let mut rewriter = Rewriter {
+        edits: Vec::new(),
+        blocks: Vec::new(),
+        generation: Generation::None,
+    };
+    let mut tag: Vec<(Token<'_>, Span)> = Vec::new();
+    for token in tokenize(&source, false, syntax()) {
+        let (token, span) = token.map_err(|error| explain(&error, limits))?;
+        match token {
+            Token::TemplateData(_) | Token::VariableStart | Token::BlockStart => tag.clear(),
+            Token::VariableEnd => rewriter.expression(&tag)?,
+            Token::BlockEnd => rewriter.tag(&tag, span)?,
+            _ => tag.push((token, span)),
+        }
+    }
+    if let Some(open) = rewriter.blocks.iter().rfind(|b| b.kind == Kind::Generation) {
+        return Err(template_error(format!(
+            "chat template, line {}: generation block without endgeneration",
+            open.line
+        )));
+    }
+    Ok(Prepared {
+        generation: rewriter.generation,
+        source: apply(&source, rewriter.edits),
+    })
+}
+
+/// Jinja reads CRLF and CR as LF.
+fn unify_newlines(source: &str) -> Cow<'_, str> {
+    if source.contains('\r') {
+        Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(source)
+    }
+}
+
+/// Replaces the text at `at`, which is empty for an insertion.
+#[derive(Debug)]
+struct Edit {
+    at: Range<usize>,
+    text: Cow<'static, str>,
+}
+
+fn apply(source: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|edit| edit.at.start);
+    let mut out = String::with_capacity(source.len() + edits.len() * 16);
+    let mut done = 0;
+    for edit in edits {
+        out.push_str(source.get(done..edit.at.start).unwrap_or_default());
+        out.push_str(&edit.text);
+        done = edit.at.end;
+    }
+    out.push_str(source.get(done..).unwrap_or_default());
+    out
+}
+
+/// What a block means for the output and the variables inside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    If,
+    Loop {
+        recursive: bool,
+    },
+    /// `with`, `autoescape`: a scope that prints straight on.
+    Scope,
+    /// `set`, `filter`, `block`: prints into a capture.
+    Capture,
+    /// `macro`, `call`.
+    Function,
+    Generation,
+}
+
+#[derive(Debug)]
+struct Block {
+    kind: Kind,
+    line: u16,
+}
+
+struct Rewriter {
+    edits: Vec<Edit>,
+    blocks: Vec<Block>,
+    generation: Generation,
+}
+
+impl Rewriter {
+    fn replace(&mut self, span: Span, text: impl Into<Cow<'static, str>>) {
+        self.edits.push(Edit {
+            at: span.start_offset as usize..span.end_offset as usize,
+            text: text.into(),
+        });
+    }
+
+    fn insert(&mut self, at: u32, text: impl Into<Cow<'static, str>>) {
+        let at = at as usize;
+        self.edits.push(Edit {
+            at: at..at,
+            text: text.into(),
+        });
+    }
+
+    /// One `{% … %}`; `end` is where its end mark lies.
+    fn tag(&mut self, tokens: &[(Token<'_>, Span)], end: Span) -> Result<()> {
+        let Some(((Token::Ident(name), span), rest)) = tokens.split_first() else {
+            return Ok(());
+        };
+        let span = *span;
+        let line = span.start_line;
+        let mut open = |kind: Kind| self.blocks.push(Block { kind, line });
+        match *name {
+            "if" => open(Kind::If),
+            "for" => open(Kind::Loop {
+                recursive: matches!(rest.last(), Some((Token::Ident("recursive"), _))),
+            }),
+            "with" | "autoescape" => open(Kind::Scope),
+            "macro" | "call" => open(Kind::Function),
+            "block" => open(Kind::Capture),
+            "set" if !assigns(rest) => {
+                open(Kind::Capture);
+                self.insert(end.start_offset, " %}{% with ");
+            }
+            "endset" => {
+                self.blocks.pop();
+                self.replace(span, "endwith %}{% endset");
+            }
+            "filter" => {
+                open(Kind::Capture);
+                self.replace(span, "with %}{% filter");
+            }
+            "endfilter" => {
+                self.blocks.pop();
+                self.replace(span, "endfilter %}{% endwith");
+            }
+            "generation" => {
+                let captured = self.blocks.iter().any(|block| {
+                    matches!(
+                        block.kind,
+                        Kind::Capture
+                            | Kind::Function
+                            | Kind::Generation
+                            | Kind::Loop { recursive: true }
+                    )
+                });
+                if captured {
+                    self.generation = Generation::Captured;
+                } else if self.generation == Generation::None {
+                    self.generation = Generation::Direct;
+                }
+                self.blocks.push(Block {
+                    kind: Kind::Generation,
+                    line,
+                });
+                self.replace(span, format!("with %}}{{% filter {GENERATION}"));
+            }
+            "endgeneration" => {
+                if self.blocks.pop().map(|block| block.kind) != Some(Kind::Generation) {
+                    return Err(template_error(format!(
+                        "chat template, line {line}: endgeneration does not close a generation block"
+                    )));
+                }
+                self.replace(span, "endfilter %}{% endwith");
+            }
+            "break" | "continue" => self.check_loop_control(name, line)?,
+            "include" | "import" | "from" | "extends" => {
+                return Err(template_error(format!(
+                    "chat template, line {line}: {name} would read another template, and a chat template stands alone"
+                ))
+                .remedy("write what it needs into the template itself"));
+            }
+            _ if name.starts_with("end") => {
+                self.blocks.pop();
+            }
+            _ => {}
+        }
+        self.expression(rest)
+    }
+
+    /// The engine jumps out of a loop without closing what was opened inside it: text would be lost.
+    fn check_loop_control(&self, name: &str, line: u16) -> Result<()> {
+        for block in self.blocks.iter().rev() {
+            match block.kind {
+                Kind::If => {}
+                Kind::Loop { .. } | Kind::Function => break,
+                Kind::Scope | Kind::Capture | Kind::Generation => {
+                    return Err(template_error(format!(
+                        "chat template, line {line}: {name} leaves the block of line {} half done",
+                        block.line
+                    ))
+                    .remedy("end the block before, or use a condition"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the operands of `~` through `string`, which prints as Python does.
+    fn expression(&mut self, tokens: &[(Token<'_>, Span)]) -> Result<()> {
+        if let Some((_, span)) = tokens
+            .iter()
+            .find(|(token, _)| matches!(token, Token::Ident(name) if *name == GENERATION))
+        {
+            return Err(template_error(format!(
+                "chat template, line {}: the name {GENERATION} is taken",
+                span.start_line
+            )));
+        }
+        if !tokens
+            .iter()
+            .any(|(token, _)| matches!(token, Token::Tilde))
+        {
+            return Ok(());
+        }
+        let mut groups = vec![Group::default()];
+        let mut previous: Option<&Token<'_>> = None;
+        for (index, (token, _)) in tokens.iter().enumerate() {
+            match token {
+                Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => {
+                    if let Some(group) = groups.last_mut() {
+                        group.start.get_or_insert(index);
+                    }
+                    groups.push(Group::default());
+                }
+                Token::ParenClose | Token::BracketClose | Token::BraceClose => {
+                    if groups.len() > 1
+                        && let Some(group) = groups.pop()
+                    {
+                        self.end_operand(&group, tokens, index);
+                    }
+                }
+                Token::Tilde => {
+                    if let Some(group) = groups.last_mut() {
+                        group.concatenated = true;
+                        let ended = std::mem::replace(
+                            group,
+                            Group {
+                                start: None,
+                                concatenated: true,
+                            },
+                        );
+                        self.end_operand(&ended, tokens, index);
+                    }
+                }
+                _ if ends_operand(token, previous) => {
+                    if let Some(group) = groups.last_mut() {
+                        let ended = std::mem::take(group);
+                        self.end_operand(&ended, tokens, index);
+                    }
+                }
+                _ => {
+                    if let Some(group) = groups.last_mut() {
+                        group.start.get_or_insert(index);
+                    }
+                }
+            }
+            previous = Some(token);
+        }
+        for group in groups {
+            self.end_operand(&group, tokens, tokens.len());
+        }
+        Ok(())
+    }
+
+    /// Wraps the operand that ends before the token `end`, if it is concatenated and not a plain string.
+    fn end_operand(&mut self, group: &Group, tokens: &[(Token<'_>, Span)], end: usize) {
+        let Some(operand) = group.start.and_then(|start| tokens.get(start..end)) else {
+            return;
+        };
+        if !group.concatenated || matches!(operand, [(Token::Str(_) | Token::String(_), _)]) {
+            return;
+        }
+        if let (Some((_, first)), Some((_, last))) = (operand.first(), operand.last()) {
+            self.insert(first.start_offset, "(");
+            self.insert(last.end_offset, ")|string");
+        }
+    }
+}
+
+/// A bracketed part of an expression, and the operand that is being read in it.
+#[derive(Debug, Default)]
+struct Group {
+    /// The operand's first token.
+    start: Option<usize>,
+    /// Whether a `~` stands before or behind the operand.
+    concatenated: bool,
+}
+
+/// Whether a token stands between two operands of `~` or binds less tightly: then the operand before it has ended.
+fn ends_operand(token: &Token<'_>, previous: Option<&Token<'_>>) -> bool {
+    match token {
+        Token::Comma
+        | Token::Colon
+        | Token::Assign
+        | Token::Eq
+        | Token::Ne
+        | Token::Gt
+        | Token::Gte
+        | Token::Lt
+        | Token::Lte => true,
+        // Without something to add to, it is a sign.
+        Token::Plus | Token::Minus => matches!(
+            previous,
+            Some(
+                Token::Ident(_)
+                    | Token::Str(_)
+                    | Token::String(_)
+                    | Token::Int(_)
+                    | Token::Int128(_)
+                    | Token::Float(_)
+                    | Token::ParenClose
+                    | Token::BracketClose
+                    | Token::BraceClose
+            )
+        ),
+        // `x is in y` and `x is not y` are tests, `x.in` an attribute.
+        Token::Ident("not" | "in") => {
+            !matches!(previous, Some(Token::Ident("is" | "not") | Token::Dot))
+                || matches!(
+                    (token, previous),
+                    (Token::Ident("in"), Some(Token::Ident("not")))
+                )
+        }
+        Token::Ident("and" | "or" | "if" | "else") => !matches!(previous, Some(Token::Dot)),
+        _ => false,
+    }
+}
+
+/// Whether the tokens behind `set` assign a value, rather than open a block.
+fn assigns(tokens: &[(Token<'_>, Span)]) -> bool {
+    let mut depth = 0_usize;
+    for (token, _) in tokens {
+        match token {
+            Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+            Token::ParenClose | Token::BracketClose | Token::BraceClose => {
+                depth = depth.saturating_sub(1)
+            }
+            Token::Assign if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(source: &str) -> String {
+        prepare(source, &TemplateLimits::default()).unwrap().source
+    }
+
+    fn generation(source: &str) -> Generation {
+        prepare(source, &TemplateLimits::default())
+            .unwrap()
+            .generation
+    }
+
+    fn refused(source: &str) -> String {
+        prepare(source, &TemplateLimits::default())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn only_tags_are_rewritten() {
+        let untouched = "{{ add_generation_prompt }}{# {% generation %} #}{{ '{% generation %}' }}\
+                         {% raw %}{% generation %}{% endraw %}{% set generation = 1 %}";
+        assert_eq!(rewritten(untouched), untouched);
+        assert_eq!(generation(untouched), Generation::None);
+        assert_eq!(
+            rewritten("{%- generation -%}\nx\n{%+ endgeneration %}"),
+            format!(
+                "{{%- with %}}{{% filter {GENERATION} -%}}\nx\n{{%+ endfilter %}}{{% endwith %}}"
+            )
+        );
+        assert_eq!(
+            rewritten("{%- set x -%} a {%- endset %}"),
+            "{%- set x  %}{% with -%} a {%- endwith %}{% endset %}"
+        );
+    }
+
+    #[test]
+    fn newlines_are_unified() {
+        assert_eq!(rewritten("a\r\nb\rc\n"), "a\nb\nc\n");
+    }
+
+    #[test]
+    fn operands_of_concatenation_are_printed_as_python_does() {
+        for (source, expected) in [
+            ("{{ a ~ b }}", "{{ (a)|string ~ (b)|string }}"),
+            ("{{ 'a' ~ b ~ 'c' }}", "{{ 'a' ~ (b)|string ~ 'c' }}"),
+            (
+                "{{ a + b ~ c * 2 - d }}",
+                "{{ a + (b)|string ~ (c * 2)|string - d }}",
+            ),
+            (
+                "{{ (a ~ b)|trim ~ c.d[0] }}",
+                "{{ (((a)|string ~ (b)|string)|trim)|string ~ (c.d[0])|string }}",
+            ),
+            (
+                "{{ f(a, b ~ -1) if a ~ b == c else d }}",
+                "{{ f(a, (b)|string ~ (-1)|string) if (a)|string ~ (b)|string == c else d }}",
+            ),
+            (
+                "{% set x = a ~ b %}",
+                "{% set x = (a)|string ~ (b)|string %}",
+            ),
+            (
+                "{% if not a ~ b in c %}",
+                "{% if not (a)|string ~ (b)|string in c %}",
+            ),
+            (
+                "{{ a is not none ~ b }}",
+                "{{ (a is not none)|string ~ (b)|string }}",
+            ),
+            (
+                "{{ {'k': a ~ 1.0} }}",
+                "{{ {'k': (a)|string ~ (1.0)|string} }}",
+            ),
+            ("{{ a * -b ~ c }}", "{{ (a * -b)|string ~ (c)|string }}"),
+            ("{{ a.in ~ b }}", "{{ (a.in)|string ~ (b)|string }}"),
+        ] {
+            assert_eq!(rewritten(source), expected);
+        }
+    }
+
+    #[test]
+    fn captured_blocks_are_told_from_direct_ones() {
+        let block = "{% generation %}x{% endgeneration %}";
+        for (source, expected) in [
+            (block.to_owned(), Generation::Direct),
+            (
+                format!(
+                    "{{% for m in l %}}{{% if m %}}{{% with %}}{block}{{% endwith %}}{{% endif %}}{{% endfor %}}"
+                ),
+                Generation::Direct,
+            ),
+            (
+                format!("{{% macro f() %}}a{{% endmacro %}}{block}"),
+                Generation::Direct,
+            ),
+            (format!("{{% set x = 1 %}}{block}"), Generation::Direct),
+            (
+                format!("{{% macro f() %}}{block}{{% endmacro %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% set x %}}{block}{{% endset %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% set x | trim %}}{block}{{% endset %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% filter trim %}}{block}{{% endfilter %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% block b %}}{block}{{% endblock %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% call f() %}}{block}{{% endcall %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% for m in l recursive %}}{block}{{% endfor %}}"),
+                Generation::Captured,
+            ),
+            (
+                format!("{{% generation %}}{block}{{% endgeneration %}}"),
+                Generation::Captured,
+            ),
+        ] {
+            assert_eq!(generation(&source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_would_go_wrong_is_refused_with_its_line() {
+        assert!(refused("a\n{% include 'x' %}").contains("line 2: include"));
+        assert!(refused("a\n\n{% endgeneration %}").contains("line 3"));
+        assert!(refused("\n{% generation %}").contains("line 2: generation block without"));
+        assert!(
+            refused(
+                "{% for m in l %}\n{% generation %}\n{% break %}{% endgeneration %}{% endfor %}"
+            )
+            .contains("line 3: break leaves the block of line 2")
+        );
+        assert!(
+            refused("{% for m in l %}{% set x %}{% continue %}{% endset %}{% endfor %}")
+                .contains("continue")
+        );
+        assert!(refused("{{ x | packmill_generation }}").contains("taken"));
+        assert!(refused("\n{{ 'a }}").contains("line 2"));
+        assert!(
+            prepare(
+                "{% set x %}{% for m in l %}{% if m %}{% break %}{% endif %}{% endfor %}{% endset %}",
+                &TemplateLimits::default()
+            )
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! A chat template: compiled once, rendered from any number of threads.
+
+use super::clock;
+use super::conversation::{Conversation, Message};
+use super::environment::{TEMPLATE, environment};
+use super::limits::TemplateLimits;
+use super::number::BigInt;
+use super::page::{Page, RECORDER, Recorder, Tracking};
+use super::refusal::{explain, template_error};
+use super::source::{Generation, prepare};
+use super::spans::{absent_pair, changed, take_out};
+use crate::error::{Error, Kind, Result, Stage};
+use minijinja::Environment;
+use minijinja::value::{Enumerator, Object, Value};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a template sees beside the conversation, the same for every render.
+#[derive(Debug, Clone, Default)]
+pub struct TemplateContext {
+    /// What `strftime_now` sees, `YYYY-MM-DDTHH:MM:SS`; none: a template that asks is refused.
+    pub now: Option<String>,
+    /// `bos_token`, `eos_token`, … as Transformers' `special_tokens_map` names them, those that the tokenizer has.
+    pub special_tokens: Vec<(String, String)>,
+    /// The recipe's `template.kwargs`. They win over special tokens, and a row's own win over them.
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// What a render may use up.
+    pub limits: TemplateLimits,
+}
+
+/// How the text is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Behind the last message.
+    Whole,
+    /// With the opening of an answer, where the template has one: `add_generation_prompt=True`.
+    GenerationPrompt,
+}
+
+/// A rendered conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text, byte for byte that of Transformers' `apply_chat_template`.
+    pub text: String,
+    /// What was printed inside `{% generation %}`: byte ranges of `text`, in order, disjoint, on character boundaries.
+    /// A block that printed nothing has an empty one.
+    pub spans: Vec<Range<usize>>,
+    /// How it was asked to end.
+    pub ending: Ending,
+}
+
+/// A compiled chat template.
+///
+/// Transformers' dialect of Jinja: `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`, JSON and numbers as
+/// Python writes them, nothing that reads a file or the clock.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    generation: Generation,
+    /// Kwargs of the recipe, then special tokens.
+    shared: Arc<[(String, Value)]>,
+    limits: TemplateLimits,
+}
+
+/// Names that a render sets itself. Transformers refuses them as template variables, too.
+const OWN_NAMES: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+
+impl ChatTemplate {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// [`Kind::Template`] with the line where the source does not compile or would read another template;
+    /// [`Kind::Recipe`] where `now` is not a time or `kwargs` sets a name that a render sets itself.
+    pub fn compile(source: &str, context: TemplateContext) -> Result<Self> {
+        let TemplateContext {
+            now,
+            special_tokens,
+            kwargs,
+            limits,
+        } = context;
+        let now = match now {
+            Some(text) => Some(clock::parse(&text).ok_or_else(|| {
+                Error::new(
+                    Kind::Recipe,
+                    Stage::Render,
+                    format!("template.now is no time: {text:?}"),
+                )
+                .remedy("write it as YYYY-MM-DDTHH:MM:SS")
+            })?),
+            None => None,
+        };
+        if let Some(name) = OWN_NAMES
+            .into_iter()
+            .find(|name| kwargs.contains_key(*name))
+        {
+            return Err(Error::new(
+                Kind::Recipe,
+                Stage::Render,
+                format!("template.kwargs sets {name}, which comes from the row"),
+            )
+            .remedy("take it out"));
+        }
+
+        let prepared = prepare(source, &limits)?;
+        let mut environment = environment(&limits, now);
+        environment
+            .add_template_owned(TEMPLATE, prepared.source)
+            .map_err(|error| explain(&error, &limits))?;
+        let shared = kwargs
+            .into_iter()
+            .map(|(name, value)| (name, from_json(value)))
+            .chain(
+                special_tokens
+                    .into_iter()
+                    .map(|(name, token)| (name, Value::from(token))),
+            )
+            .collect();
+        Ok(ChatTemplate {
+            environment,
+            generation: prepared.generation,
+            shared,
+            limits,
+        })
+    }
+
+    /// Whether the template says what is generated. Without, a render has no spans.
+    pub fn has_generation_tags(&self) -> bool {
+        self.generation != Generation::None
+    }
+
+    /// Renders a conversation.
+    ///
+    /// # Errors
+    /// [`Kind::Template`] where the template raises, fails or passes a limit, or where a filter changes what a generation
+    /// block printed; [`Kind::Row`] where there is no message or the row's kwargs set a name that a render sets itself.
+    pub fn render(&self, conversation: &Conversation, ending: Ending) -> Result<Rendered> {
+        let input = Input::new(conversation, ending)?;
+        let (text, spans) = self.render_input(&input)?;
+        Ok(Rendered {
+            text,
+            spans,
+            ending,
+        })
+    }
+
+    /// Text and spans, by whichever way the template needs.
+    pub(super) fn render_input(&self, input: &Arc<Input>) -> Result<(String, Vec<Range<usize>>)> {
+        match self.generation {
+            Generation::None => self.run(input, Tracking::Off),
+            Generation::Direct => self.run(input, Tracking::Position),
+            Generation::Captured => {
+                let (plain, _) = self.run(input, Tracking::Off)?;
+                let (open, close) = absent_pair(&plain)?;
+                let (marked, _) = self.run(input, Tracking::Sentinels { open, close })?;
+                let (text, spans) = take_out(&marked, open, close)?;
+                if text == plain {
+                    Ok((plain, spans))
+                } else {
+                    Err(changed())
+                }
+            }
+        }
+    }
+
+    fn run(&self, input: &Arc<Input>, tracking: Tracking) -> Result<(String, Vec<Range<usize>>)> {
+        let recorder = Recorder::new(tracking);
+        let scope = Scope {
+            input: Arc::clone(input),
+            shared: Arc::clone(&self.shared),
+            recorder: Arc::clone(&recorder),
+        };
+        let mut page = Page::new(self.limits.output_bytes, Arc::clone(&recorder));
+        self.environment
+            .get_template(TEMPLATE)
+            .and_then(|template| {
+                template
+                    .render_captured_to(Value::from_object(scope), &mut page)
+                    .map(drop)
+            })
+            .map_err(|error| explain(&error, &self.limits))?;
+        let text = page
+            .into_text()
+            .ok_or_else(|| template_error("the template printed bytes that are not UTF-8"))?;
+        Ok((text, recorder.take_spans()))
+    }
+}
+
+/// A recipe's value as templates see values.
+fn from_json(value: serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(flag) => Value::from(flag),
+        serde_json::Value::Number(number) => {
+            match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(x), _, _) => Value::from(x),
+                (None, Some(x), _) => Value::from(x),
+                (None, None, Some(x)) => Value::from(x),
+                (None, None, None) => Value::from_object(BigInt(number.to_string())),
+            }
+        }
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(items) => {
+            Value::from(items.into_iter().map(from_json).collect::<Vec<_>>())
+        }
+        serde_json::Value::Object(map) => Value::from_pairs(
+            map.into_iter()
+                .map(|(key, value)| (Value::from(key), from_json(value))),
+        ),
+    }
+}
+
+/// One conversation, ready to be looked up by a template.
+#[derive(Debug)]
+pub(super) struct Input {
+    messages: Value,
+    tools: Value,
+    documents: Value,
+    add_generation_prompt: Value,
+    kwargs: Vec<(String, Value)>,
+}
+
+impl Input {
+    pub(super) fn new(conversation: &Conversation, ending: Ending) -> Result<Arc<Input>> {
+        if conversation.messages.is_empty() {
+            return Err(
+                Error::new(Kind::Row, Stage::Render, "the conversation has no message")
+                    .remedy("take the record out, or skip such records with on_bad_record"),
+            );
+        }
+        for (name, _) in &conversation.kwargs {
+            if OWN_NAMES.contains(&name.as_str()) {
+                return Err(Error::new(
+                    Kind::Row,
+                    Stage::Render,
+                    format!("chat_template_kwargs sets {name}, which has a field of its own"),
+                )
+                .remedy("take it out of chat_template_kwargs"));
+            }
+        }
+        let messages: Vec<Value> = conversation
+            .messages
+            .iter()
+            .map(with_reasoning_aliases)
+            .collect();
+        let or_none = |value: &Option<Value>| value.clone().unwrap_or(Value::from(()));
+        Ok(Arc::new(Input {
+            messages: Value::from(messages),
+            tools: or_none(&conversation.tools),
+            documents: or_none(&conversation.documents),
+            add_generation_prompt: Value::from(ending == Ending::GenerationPrompt),
+            kwargs: conversation.kwargs.clone(),
+        }))
+    }
+}
+
+/// Names that a message's reasoning goes by, the standard one first.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// Templates read reasoning under one of two names, rows bring it under three: as Transformers does, `thinking` is filled
+/// where it is missing, and `reasoning_content` always says the same.
+fn with_reasoning_aliases(message: &Message) -> Value {
+    let Some(map) = message.value.as_object() else {
+        return message.value.clone();
+    };
+    let reasoning = REASONING
+        .iter()
+        .filter_map(|name| map.get_value_by_str(name))
+        .find(|value| !value.is_none() && !value.is_undefined());
+    let (Some(reasoning), Some(pairs)) = (reasoning, map.try_iter_pairs()) else {
+        return message.value.clone();
+    };
+    let mut aliased = vec![(Value::from("thinking"), reasoning.clone())];
+    for (key, value) in pairs {
+        match key.as_str() {
+            Some("thinking") => aliased[0].1 = value,
+            _ => aliased.push((key, value)),
+        }
+    }
+    match aliased
+        .iter_mut()
+        .find(|(key, _)| key.as_str() == Some("reasoning_content"))
+    {
+        Some(pair) => pair.1 = reasoning,
+        None => aliased.push((Value::from("reasoning_content"), reasoning)),
+    }
+    Value::from_pairs(aliased)
+}
+
+/// The variables of one render.
+#[derive(Debug)]
+struct Scope {
+    input: Arc<Input>,
+    shared: Arc<[(String, Value)]>,
+    recorder: Arc<Recorder>,
+}
+
+impl Object for Scope {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        Some(match key {
+            "messages" => self.input.messages.clone(),
+            "tools" => self.input.tools.clone(),
+            "documents" => self.input.documents.clone(),
+            "add_generation_prompt" => self.input.add_generation_prompt.clone(),
+            RECORDER => Value::from_dyn_object(Arc::clone(&self.recorder)),
+            _ => {
+                let mut variables = self.input.kwargs.iter().rev().chain(self.shared.iter());
+                variables.find(|(name, _)| name == key)?.1.clone()
+            }
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Empty
+    }
+}

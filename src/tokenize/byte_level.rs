@@ -1,0 +1,199 @@
+//! Offsets without the engine's bookkeeping: for byte-level BPE a token's place in the text is the sum of the lengths
+//! before it.
+//!
+//! This is never assumed. A text's tokens are written out one after another and compared with the text byte by byte;
+//! only where they are the text is the sum the offset. Anything that changes text on the way (a normalizer that had
+//! something to do, a blank that a special token swallowed, a character that the vocabulary lacks) makes a difference
+//! there, and the engine's own offsets are taken.
+
+use super::{ByteOffsets, Encoding};
+use crate::example::TokenId;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+
+/// The bytes of every token of a byte-level vocabulary.
+#[derive(Debug)]
+pub(super) struct TokenBytes {
+    bytes: Vec<u8>,
+    /// Where token i's bytes end; they begin where those of i - 1 end. A token without any is one that is not known.
+    ends: Vec<u32>,
+}
+
+impl TokenBytes {
+    /// The table of `tokenizer`, if it is byte-level BPE whose steps can only leave text as it is or shorten it: then
+    /// tokens that add up to the text have left all of it as it is.
+    pub(super) fn of(tokenizer: &Tokenizer, vocab_len: u32) -> Option<TokenBytes> {
+        let ModelWrapper::BPE(model) = tokenizer.get_model() else {
+            return None;
+        };
+        let is_plain = |part: &Option<String>| part.as_ref().is_none_or(String::is_empty);
+        let suits = is_plain(&model.continuing_subword_prefix)
+            && is_plain(&model.end_of_word_suffix)
+            && model.unk_token.is_none()
+            && !model.byte_fallback
+            && tokenizer.get_normalizer().is_none_or(composes_at_most)
+            && tokenizer.get_pre_tokenizer().and_then(adds_nothing) == Some(ByteAlphabet::Used);
+        if !suits {
+            return None;
+        }
+        let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
+        let alphabet = alphabet();
+        let mut table = TokenBytes {
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(vocab_len as usize),
+        };
+        for id in 0..vocab_len {
+            if let Some(token) = added.get(&id) {
+                table.bytes.extend_from_slice(token.content.as_bytes());
+            } else if let Some(token) = tokenizer.id_to_token(id) {
+                let bytes: Option<Vec<u8>> = token
+                    .chars()
+                    .map(|c| alphabet.get(c as usize).copied().flatten())
+                    .collect();
+                table.bytes.extend(bytes.unwrap_or_default());
+            }
+            table.ends.push(u32::try_from(table.bytes.len()).ok()?);
+        }
+        Some(table)
+    }
+
+    /// The bytes of a token; none for one that is not in the table.
+    fn get(&self, id: TokenId) -> Option<&[u8]> {
+        let id = id as usize;
+        let end = *self.ends.get(id)? as usize;
+        let start = match id.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.bytes.get(start..end).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Writes ids and offsets to `out` if the tokens, those aside that `is_inserted` marks, are exactly `text`.
+    /// Otherwise leaves `out` in any state and says no.
+    #[must_use]
+    pub(super) fn place(
+        &self,
+        text: &str,
+        ids: &[TokenId],
+        is_inserted: impl Fn(usize) -> bool,
+        out: &mut Encoding,
+    ) -> bool {
+        out.clear();
+        out.ids.extend_from_slice(ids);
+        out.offsets.reserve(ids.len());
+        let mut rest = text.as_bytes();
+        let mut at = 0;
+        for (position, &id) in ids.iter().enumerate() {
+            if is_inserted(position) {
+                out.offsets.push((at, at));
+                continue;
+            }
+            let Some(bytes) = self.get(id) else {
+                return false;
+            };
+            let Some(after) = rest.strip_prefix(bytes) else {
+                return false;
+            };
+            rest = after;
+            // No overflow: `at` counts bytes of a text that is shorter than 4 GiB.
+            let start = at;
+            at += bytes.len() as u32;
+            out.offsets.push(widened(text, start, at));
+        }
+        rest.is_empty()
+    }
+}
+
+/// The range made to begin and end at characters. The engine does the same: a token that is a part of a character
+/// stands for the whole.
+fn widened(text: &str, mut start: u32, mut end: u32) -> ByteOffsets {
+    while !text.is_char_boundary(start as usize) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end as usize) {
+        end += 1;
+    }
+    (start, end)
+}
+
+/// The byte that each character of a byte-level vocabulary stands for. The characters are the ones below 324.
+fn alphabet() -> Vec<Option<u8>> {
+    let mut table = vec![None; 324];
+    let mut next = 256;
+    for byte in 0..=u8::MAX {
+        let shown = matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+        let code = if shown {
+            usize::from(byte)
+        } else {
+            next += 1;
+            next - 1
+        };
+        if let Some(place) = table.get_mut(code) {
+            *place = Some(byte);
+        }
+    }
+    table
+}
+
+/// Whether a normalizer does nothing but canonical composition, which leaves composed text as it is.
+fn composes_at_most(normalizer: &NormalizerWrapper) -> bool {
+    match normalizer {
+        NormalizerWrapper::NFC(_) => true,
+        NormalizerWrapper::Sequence(steps) => steps.as_ref().iter().all(composes_at_most),
+        _ => false,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ByteAlphabet {
+    Used,
+    Unused,
+}
+
+/// Whether a pre-tokenizer writes bytes as a byte-level vocabulary does; `None` if it may write more than it got.
+fn adds_nothing(step: &PreTokenizerWrapper) -> Option<ByteAlphabet> {
+    match step {
+        PreTokenizerWrapper::ByteLevel(ByteLevel {
+            add_prefix_space: false,
+            ..
+        }) => Some(ByteAlphabet::Used),
+        PreTokenizerWrapper::Split(_)
+        | PreTokenizerWrapper::Digits(_)
+        | PreTokenizerWrapper::Punctuation(_)
+        | PreTokenizerWrapper::Whitespace(_)
+        | PreTokenizerWrapper::WhitespaceSplit(_) => Some(ByteAlphabet::Unused),
+        PreTokenizerWrapper::Sequence(steps) => {
+            let mut alphabet = ByteAlphabet::Unused;
+            for step in steps.as_ref() {
+                match (adds_nothing(step)?, alphabet) {
+                    // A second pass would spell the spelling.
+                    (ByteAlphabet::Used, ByteAlphabet::Used) => return None,
+                    (ByteAlphabet::Used, ByteAlphabet::Unused) => alphabet = ByteAlphabet::Used,
+                    (ByteAlphabet::Unused, _) => {}
+                }
+            }
+            Some(alphabet)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alphabet_is_the_crates() {
+        let table = alphabet();
+        let known = ByteLevel::alphabet();
+        for (code, byte) in table.iter().enumerate() {
+            let c = char::from_u32(code as u32).unwrap();
+            assert_eq!(byte.is_some(), known.contains(&c), "{code}");
+        }
+        let mut bytes: Vec<u8> = table.into_iter().flatten().collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        assert_eq!(alphabet()['Ġ' as usize], Some(b' '));
+        assert_eq!(alphabet()['Ċ' as usize], Some(b'\n'));
+    }
+}

@@ -1,0 +1,132 @@
+//! Stage 3 of 7: tokenize. Text to ids and the bytes of the text that each id stands for.
+//!
+//! [`load`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that ids are
+//! the reference's. The engine behind [`Tokenizer`] is the `tokenizers` crate, one string a call, on the caller's
+//! thread.
+//!
+//! ```text
+//! TokenizerConfig ─► locate ─► settings ─► reference ─► Engine
+//!                    which     the words   what the     encode, with
+//!                    files     in them     class makes  exact offsets
+//! ```
+
+mod byte_level;
+
+mod classes;
+
+mod engine;
+
+mod load;
+
+mod locate;
+
+mod plain;
+
+mod reference;
+
+mod settings;
+
+#[cfg(test)]
+pub(crate) mod tiny;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::TokenId;
+
+pub use load::{AddedToken, LoadedTokenizer, SpecialToken, load};
+pub use locate::HubCache;
+
+/// Bytes of the text that a token stands for, `(start, end)`. A token that stands for no text (a BOS that the
+/// tokenizer put there) has an empty range.
+pub type ByteOffsets = (u32, u32);
+
+/// Whether the tokenizer adds the special tokens that its post-processor knows (BOS, EOS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpecialTokens {
+    /// Added, as for plain text.
+    Add,
+    /// Left out, as for rendered chats: the template has written them.
+    Leave,
+}
+
+/// One tokenized text: a buffer to be reused.
+///
+/// Invariant: both lists have the same length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The tokens.
+    pub ids: Vec<TokenId>,
+    /// Where in the text each of them stands. Ranges lie within the text and begin and end at characters: the tokens
+    /// of a character that takes several all have the whole of it. Special tokens that were added have an empty
+    /// range at the text's start or end.
+    pub offsets: Vec<ByteOffsets>,
+}
+
+impl Encoding {
+    /// Empties both lists and keeps their memory.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.offsets.clear();
+    }
+}
+
+/// Text to ids.
+///
+/// Implementations must be pure: the same text gives the same ids in every call, on every thread, whatever was
+/// encoded before. They must give the ids that the reference (`AutoTokenizer` of Transformers) gives for the same
+/// files, must not truncate, pad or start threads, and must take any text, the empty one included.
+pub trait Tokenizer: Send + Sync {
+    /// Replaces `out` by the tokens of `text`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tokenizer`] where the engine gives up; [`Kind::Limit`] for a text of 4 GiB or more.
+    fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()>;
+
+    /// One past the largest id, added tokens included. Ids below it need not all be in use.
+    fn vocab_len(&self) -> u32;
+
+    /// How the vocabulary writes a token (`Ġhello` for byte-level ones).
+    fn token(&self, id: TokenId) -> Option<String>;
+
+    /// The id of a token written as in the vocabulary.
+    fn id(&self, token: &str) -> Option<TokenId>;
+
+    /// Text of a run of ids, special tokens written out; for people to look at.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tokenizer`] where the decoder gives up.
+    fn decode(&self, ids: &[TokenId]) -> Result<String>;
+
+    /// Name and version of the engine.
+    fn name(&self) -> &str;
+
+    /// Hash of everything that decides ids: files, what was changed in them, engine and version.
+    fn fingerprint(&self) -> u128;
+
+    /// Refuses ids that are not in the vocabulary, for rows that come as tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Row`], naming the first such id and its position.
+    fn check_ids(&self, ids: &[TokenId]) -> Result<()> {
+        let len = self.vocab_len();
+        match ids.iter().position(|&id| id >= len) {
+            None => Ok(()),
+            Some(position) => {
+                let id = ids.get(position).copied().unwrap_or_default();
+                Err(Error::new(
+                    Kind::Row,
+                    Stage::Tokenize,
+                    format!(
+                        "id {id} at position {position} is outside the vocabulary of {len} ids"
+                    ),
+                )
+                .remedy("name the tokenizer that the row was made with"))
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tokenizers made in memory, for tests.

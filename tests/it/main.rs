@@ -1,0 +1,11 @@
+//! One integration binary; each module says what belongs there.
+
+mod corpus; // what tests stream: a tiny tokenizer, a template, chats, shards in every codec
+
+mod cli; // the command line: exit codes, --json, files written
+mod faults; // damaged inputs: one clear error that names shard and record, or a counted drop
+mod golden; // the order, frozen
+mod mask_policies; // what is trained under each policy, end to end
+mod oracle; // equality with the reference, where it is installed
+mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
+mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
