@@ -21,9 +21,9 @@ const AVERAGE: u128 = 8;
 /// A segment's price is this part of a typical one.
 const PRICE: u128 = 48;
 
-/// Work space of the knapsack packer, for all lanes of a thread: it holds nothing between two rows. Bytes:
-/// at most `(max(lookahead, 128) + 1) × (sequence_length / segment_multiple + 64) × 7 / 8`, and 8 a pooled piece;
-/// in practice a small part of it, since only the end of a row is searched for.
+/// Work space of the knapsack packer, for all lanes of a thread: it holds nothing between two rows. It grows to at
+/// most `(max(lookahead, 128) + 1) × (sequence_length / segment_multiple + 64) × 7 / 8` bytes and 40 a pooled piece; to
+/// far less in practice, since only the end of a row is searched for.
 #[derive(Debug, Default)]
 pub struct Scratch {
     fitting: Fitting,

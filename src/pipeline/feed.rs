@@ -14,9 +14,10 @@ use crate::example::Origin;
 use crate::order::lanes::Lanes;
 use crate::order::sequence::{Place, Sequence};
 use crate::pipeline::sources::{Located, Sources};
-use crate::read::{ReadAhead, Run, Shard};
+use crate::read::{ReadAhead, Run};
 use crate::stats::{Lap, Stats};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of records that one task should hold: large enough that hand-over costs nothing, small
@@ -253,7 +254,7 @@ impl Feed {
                 let Some((reader, shard)) = self.sources.open_block(source, located) else {
                     return Err(nowhere(place.block));
                 };
-                let reader = Box::new(OpenBlock { reader, shard });
+                let reader = Box::new(OpenBlock { reader, shard, ahead: None });
                 state.next += 1;
                 state.block = Block::Away(Open { source, place, located, runs: 0 });
                 self.advance(lane, reader, None)?;
@@ -293,6 +294,23 @@ impl Feed {
         }
     }
 
+    /// Gets the stored bytes that a reader needs, and begins to get those that it will need next.
+    fn fetch(&mut self, lane: u32, mut block: Box<OpenBlock>, span: Range<u64>) {
+        self.in_flight += 1;
+        let begun = block.ahead.take().filter(|ahead| *ahead.range() == span);
+        block.ahead = block.reader.ahead().map(|next| self.read_ahead.ahead(&block.shard, next));
+        let shard = Arc::clone(&block.shard);
+        let events = self.workers.events();
+        let done = move |bytes| {
+            // The receiver is gone only when the loader is; then nobody waits for the answer.
+            let _ = events.send(Event::Fetched { lane, reader: block, bytes });
+        };
+        match begun {
+            Some(ahead) => ahead.take(done),
+            None => self.read_ahead.fetch(&shard, span, done),
+        }
+    }
+
     fn advanced(&mut self, lane: u32, reader: Box<OpenBlock>, advance: Advance) -> Result<()> {
         let state = &mut self.state[lane as usize];
         let Block::Away(mut open) = std::mem::replace(&mut state.block, Block::Between) else {
@@ -301,13 +319,7 @@ impl Feed {
         match advance {
             Advance::Need(span) => {
                 state.block = Block::Away(open);
-                self.in_flight += 1;
-                let events = self.workers.events();
-                let shard: Arc<dyn Shard> = Arc::clone(&reader.shard) as _;
-                self.read_ahead.fetch(&shard, span, move |bytes| {
-                    // The receiver is gone only when the loader is; then nobody waits for the answer.
-                    let _ = events.send(Event::Fetched { lane, reader, bytes });
-                });
+                self.fetch(lane, reader, span);
             }
             Advance::Run(run) => {
                 let order = self.sequence.run_order(open.place, open.runs, run.records.len() as u64);

@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Stored bytes that may be read ahead at a time, over all lanes.
-const READ_AHEAD_BYTES: u64 = 64 << 20;
+pub(crate) const READ_AHEAD_BYTES: u64 = 64 << 20;
 
 /// Batch buffers kept beyond the channel's depth: the one that is written, and two with the trainer.
 const SPARE_BUFFERS: usize = 3;
@@ -86,12 +86,13 @@ impl LoaderBuilder {
             None => crate::read::cache_folder()?,
         };
         let lanes = Lanes::new(recipe.lanes);
-        let sources = Arc::new(Sources::open(&recipe, &model, &cache, Purpose::Stream(lanes))?);
+        let io = ReadAhead::new(READ_AHEAD_BYTES)?;
+        let sources = Arc::new(Sources::open(&recipe, &model, &io, &cache, Purpose::Stream(lanes))?);
         let step_rows = recipe.batch.step_rows.unwrap_or(recipe.batch.rows);
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
         let sequence = Sequence::new(recipe.seed, "", sources.blocks(), recipe.shuffle, recipe.epochs);
-        let feed = open_feed(&sources, sequence, lanes, workers, &stats)?;
+        let feed = open_feed(&sources, sequence, lanes, workers, io, &stats)?;
         let spec = BatchSpec {
             rows: recipe.batch.rows,
             sequence_length: recipe.pack.sequence_length,
@@ -142,18 +143,18 @@ pub fn worker_count(recipe: &Recipe) -> usize {
         .max(1)
 }
 
-/// Starts workers and read runtime and joins them to lanes.
+/// Starts workers and joins them to lanes.
 pub(crate) fn open_feed(
     sources: &Arc<Sources>,
     sequence: Sequence,
     lanes: Lanes,
     workers: usize,
+    io: ReadAhead,
     stats: &Arc<Stats>,
 ) -> Result<Feed> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let workers = Workers::start(workers, sources, stats, &cancelled)?;
-    let read_ahead = ReadAhead::new(READ_AHEAD_BYTES)?;
-    Ok(Feed::new(Arc::clone(sources), sequence, lanes, workers, read_ahead, Arc::clone(stats)))
+    Ok(Feed::new(Arc::clone(sources), sequence, lanes, workers, io, Arc::clone(stats)))
 }
 
 /// The packing thread: an error, or a panic, is the last thing that the receiver gets.

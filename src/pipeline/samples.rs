@@ -2,7 +2,7 @@
 
 use super::encode::Outcome;
 use super::feed::Feed;
-use super::loader::{open_feed, worker_count};
+use super::loader::{READ_AHEAD_BYTES, open_feed, worker_count};
 use super::model::Model;
 use super::sources::{Purpose, Sources};
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::example::Example;
 use crate::ledger::Reason;
 use crate::order::lanes::Lanes;
 use crate::order::sequence::Sequence;
+use crate::read::ReadAhead;
 use crate::recipe::{OnBadRecord, Recipe};
 use crate::stats::Stats;
 use std::path::Path;
@@ -49,10 +50,11 @@ impl Samples {
     /// As [`LoaderBuilder::build`](super::LoaderBuilder::build).
     pub fn open(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<Self> {
         let workers = worker_count(recipe);
-        let sources = Arc::new(Sources::open(recipe, model, cache, Purpose::Samples)?);
+        let io = ReadAhead::new(READ_AHEAD_BYTES)?;
+        let sources = Arc::new(Sources::open(recipe, model, &io, cache, Purpose::Samples)?);
         let stats = Arc::new(Stats::default());
         let sequence = Sequence::new(recipe.seed, "", sources.blocks(), false, Some(1));
-        let mut feed = open_feed(&sources, sequence, Lanes::new(1), workers, &stats)?;
+        let mut feed = open_feed(&sources, sequence, Lanes::new(1), workers, io, &stats)?;
         feed.need(0, 64 * workers);
         feed.reserve(256 * workers);
         Ok(Samples {

@@ -8,7 +8,9 @@ use crate::corpus::Corpus;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
 use crate::order::lanes::Lanes;
-use crate::read::{BlockReader, BlockTable, Held, LocalShard, ReadOptions, open_shards};
+use crate::read::{
+    BlockReader, Held, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks, open_shards, open_source,
+};
 use crate::recipe::Recipe;
 use crate::render::row::{RowReader, Shape};
 use std::fmt;
@@ -24,23 +26,10 @@ pub struct Sources {
 
 struct Source {
     name: String,
-    shards: Vec<Arc<LocalShard>>,
-    blocks: Blocks,
+    shards: Vec<String>,
+    blocks: SourceBlocks,
     encoder: Encoder,
     shape: Shape,
-}
-
-/// A source's blocks.
-enum Blocks {
-    Held(Held),
-    Streamed(Streamed),
-}
-
-/// A source too large to be held.
-struct Streamed {
-    tables: Vec<Arc<BlockTable>>,
-    /// Blocks of all shards before each one; the last entry is their sum.
-    starts: Vec<u64>,
 }
 
 impl fmt::Debug for Sources {
@@ -79,15 +68,30 @@ impl Sources {
     ///
     /// # Errors
     /// A glob without a match, a shard that cannot be read, a source that is refused.
-    pub(crate) fn open(recipe: &Recipe, model: &Model, cache: &Path, purpose: Purpose) -> Result<Self> {
+    pub(crate) fn open(
+        recipe: &Recipe,
+        model: &Model,
+        io: &ReadAhead,
+        cache: &Path,
+        purpose: Purpose,
+    ) -> Result<Self> {
         let corpus = Corpus::open(recipe)?;
         let (mut list, mut starts, mut end) = (Vec::with_capacity(corpus.sources.len()), vec![0], 0);
         for (index, source) in corpus.sources.iter().enumerate() {
-            let shards = open_shards(&source.shards, recipe.io)?;
-            let (encoder, shape) = encoder(recipe, index, model, &shards)?;
-            let blocks = open_blocks(recipe, index, &shards, cache, purpose)?;
-            end += blocks.count();
+            let (encoder, shape) = encoder(recipe, index, model, &open_shards(&source.shards, recipe.io)?)?;
+            let options = ReadOptions {
+                hold: recipe.hold,
+                limit: recipe.sources.get(index).and_then(|s| s.limit),
+                io: recipe.io,
+                on_bad_record: recipe.on_bad_record,
+            };
+            let blocks = open_source(&source.name, &source.shards, &options, io, cache)?;
+            if let (SourceBlocks::Streamed(streamed), Purpose::Stream(lanes)) = (&blocks, purpose) {
+                streamed.check_blocks(lanes.count())?;
+            }
+            end += blocks.blocks();
             starts.push(end);
+            let shards = source.shards.iter().map(|s| s.name.clone()).collect();
             list.push(Source { name: source.name.clone(), shards, blocks, encoder, shape });
         }
         Ok(Sources { list, starts })
@@ -100,22 +104,17 @@ impl Sources {
 
     /// The source of a block of the one list, and its place there.
     pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
-        let (source, within) = split(&self.starts, block)?;
-        let (shard, in_shard) = match &self.list.get(source)?.blocks {
-            Blocks::Held(held) => held.locate(within)?,
-            Blocks::Streamed(streamed) => {
-                let (shard, in_shard) = split(&streamed.starts, within)?;
-                (u32::try_from(shard).ok()?, in_shard)
-            }
-        };
+        let source = self.starts.partition_point(|&start| start <= block).checked_sub(1)?;
+        let within = block - self.starts.get(source)?;
+        let (shard, in_shard) = self.list.get(source)?.blocks.locate(within)?;
         Some((u32::try_from(source).ok()?, Located { block: within, shard, in_shard }))
     }
 
     /// A source's records, if it is held.
     pub(crate) fn held(&self, source: u32) -> Option<&Held> {
         match &self.list.get(source as usize)?.blocks {
-            Blocks::Held(held) => Some(held),
-            Blocks::Streamed(_) => None,
+            SourceBlocks::Held(held) => Some(held),
+            SourceBlocks::Streamed(_) => None,
         }
     }
 
@@ -125,13 +124,13 @@ impl Sources {
     }
 
     /// A reader of one block of a streamed source, and the shard that its bytes are in.
-    pub(crate) fn open_block(&self, source: u32, located: Located) -> Option<(BlockReader, Arc<LocalShard>)> {
-        let source = self.list.get(source as usize)?;
-        let Blocks::Streamed(streamed) = &source.blocks else { return None };
-        let shard = located.shard as usize;
-        let table = Arc::clone(streamed.tables.get(shard)?);
-        let reader = BlockReader::new(table, located.in_shard..located.in_shard + 1);
-        Some((reader, Arc::clone(source.shards.get(shard)?)))
+    pub(crate) fn open_block(&self, source: u32, located: Located) -> Option<(BlockReader, Arc<dyn Shard>)> {
+        match &self.list.get(source as usize)?.blocks {
+            SourceBlocks::Held(_) => None,
+            SourceBlocks::Streamed(streamed) => {
+                Some((streamed.reader(located.block)?, Arc::clone(streamed.shard(located.shard)?)))
+            }
+        }
     }
 
     /// Encodes a record.
@@ -160,7 +159,7 @@ impl Sources {
     /// A shard's name; empty for a number that there is not.
     pub fn shard(&self, source: u32, shard: u32) -> &str {
         let source = self.list.get(source as usize);
-        source.and_then(|s| s.shards.get(shard as usize)).map_or("", |s| &s.file().name)
+        source.and_then(|s| s.shards.get(shard as usize)).map_or("", String::as_str)
     }
 
     /// What was found, a line a source.
@@ -172,10 +171,10 @@ impl Sources {
                 shape: source.shape,
                 shards: source.shards.len(),
                 held_records: match &source.blocks {
-                    Blocks::Held(held) => Some(held.records()),
-                    Blocks::Streamed(_) => None,
+                    SourceBlocks::Held(held) => Some(held.records()),
+                    SourceBlocks::Streamed(_) => None,
                 },
-                blocks: source.blocks.count(),
+                blocks: source.blocks.blocks(),
             })
             .collect()
     }
@@ -211,49 +210,6 @@ impl fmt::Display for SourceSummary {
             None => write!(f, "streamed: {blocks} blocks, shuffled block by block"),
         }
     }
-}
-
-impl Blocks {
-    fn count(&self) -> u64 {
-        match self {
-            Blocks::Held(held) => held.blocks(),
-            Blocks::Streamed(streamed) => streamed.starts.last().copied().unwrap_or(0),
-        }
-    }
-}
-
-/// Which part of a list that was joined from several an index falls into, and where in it.
-fn split(starts: &[u64], index: u64) -> Option<(usize, u64)> {
-    let part = starts.partition_point(|&start| start <= index).checked_sub(1)?;
-    if part + 1 >= starts.len() {
-        return None;
-    }
-    Some((part, index - starts[part]))
-}
-
-/// Holds a source's records, or lists its blocks where it is too large for that.
-fn open_blocks(
-    recipe: &Recipe,
-    index: usize,
-    shards: &[Arc<LocalShard>],
-    cache: &Path,
-    purpose: Purpose,
-) -> Result<Blocks> {
-    let config = &recipe.sources[index];
-    let tables = shards
-        .iter()
-        .map(|shard| BlockTable::list(shard.file(), |range| shard.read_now(range)).map(Arc::new))
-        .collect::<Result<Vec<_>>>()?;
-    let options = ReadOptions {
-        hold: recipe.hold,
-        limit: config.limit,
-        io: recipe.io,
-        on_bad_record: recipe.on_bad_record,
-    };
-    if let Some(held) = Held::open(shards, &tables, &options, cache)? {
-        return Ok(Blocks::Held(held));
-    }
-    todo!()
 }
 
 /// How a source's records are encoded. Its row shape is told by the first record that has one.

@@ -7,8 +7,7 @@ use super::encode::{Item, Outcome, Scratch};
 use super::sources::{Located, Sources};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
-use crate::read::{Entry, LocalShard, Lost, Run, Step};
-use crate::read::{Bad, BlockReader};
+use crate::read::{Ahead, Bad, BlockReader, Entry, Lost, Run, Shard, Step};
 use crate::stats::{Lap, Stats};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -21,7 +20,9 @@ use std::thread::JoinHandle;
 /// A streamed block that is being read.
 pub(crate) struct OpenBlock {
     pub(crate) reader: BlockReader,
-    pub(crate) shard: Arc<LocalShard>,
+    pub(crate) shard: Arc<dyn Shard>,
+    /// What will be needed next, on its way.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 /// A held record to encode.
@@ -249,7 +250,10 @@ impl Worker {
                 Step::Need(span) => Advance::Need(span),
                 Step::Run(run) => Advance::Run(run),
                 Step::Bad(bad) => Advance::Bad(unread(bad)),
-                Step::End => Advance::End { lines: block.reader.lines() },
+                Step::End => match block.shard.check() {
+                    Ok(()) => Advance::End { lines: block.reader.lines() },
+                    Err(error) => Advance::Bad(Outcome::Fatal(error)),
+                },
             }
         }));
         let advance = stepped.unwrap_or_else(|panic| Advance::Bad(Outcome::Fatal(panicked(panic.as_ref()))));

@@ -7,6 +7,7 @@ mod bad;
 mod block;
 mod blocks;
 mod cache;
+mod corpus_order;
 mod decode;
 mod frames;
 mod held;
@@ -18,6 +19,7 @@ mod map;
 mod reader;
 mod runtime;
 mod shard;
+mod source;
 mod spool;
 
 #[cfg(test)]
@@ -28,13 +30,16 @@ mod tests;
 pub use bad::{Bad, Lost};
 pub use blocks::BlockTable;
 pub use cache::cache_folder;
+pub use corpus_order::{Numbered, RecordsInOrder, records_in_order};
 pub use held::{Entry, Held};
 pub use lines::{RecordSpan, Run};
 pub use local::{LocalShard, open_shards};
 pub use reader::{BlockReader, Step};
 pub use runtime::{Ahead, ReadAhead};
 pub use shard::Shard;
+pub use source::{SourceBlocks, Streamed, open_source};
 
+use crate::order::runs::{RUN_BYTES, RUN_RECORDS};
 use crate::recipe::{Io, OnBadRecord};
 
 /// How a source is read: the recipe's keys of these names.
@@ -74,8 +79,8 @@ struct Limits {
 
 impl Limits {
     const DEFAULT: Limits = Limits {
-        run_records: 1024,
-        run_bytes: 1 << 20,
+        run_records: RUN_RECORDS,
+        run_bytes: RUN_BYTES,
         line_bytes: 64 << 20,
         plain_block_bytes: 1 << 20,
         chunk_bytes: 256 << 10,

@@ -285,7 +285,7 @@ impl Input<'_> {
             for thread in running {
                 gaps.extend(thread.join().unwrap_or_else(|_| Err(crashed()))?);
             }
-            Ok(())
+            Ok::<(), Error>(())
         })?;
         gaps.sort_by_key(|gap: &Gap| (gap.shard, gap.block_start));
         Ok(gaps)

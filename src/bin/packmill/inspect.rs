@@ -3,7 +3,7 @@
 use crate::args;
 use crate::show::{self, Look, Pieces, RowView, SegmentView, write_row};
 use anyhow::{Context, Result};
-use packmill::batch::{Batch, Provenance};
+use packmill::batch::{Batch, PROVENANCE_FIELDS};
 use packmill::pipeline::{Loader, Model, Sources};
 use packmill::{Recipe, recipe::Labels};
 use std::io::{self, Write};
@@ -71,20 +71,13 @@ fn show_row(
     let length = batch.sequence_length();
     let tokens = row * length..(row + 1) * length;
     let labels = batch.labels().context("aligned labels were asked for")?;
-    let (ids, labels) = (batch.input_ids(), labels);
-    let (Some(ids), Some(labels)) = (ids.as_i32(), labels.as_i32()) else {
+    let (Some(ids), Some(labels)) = (batch.input_ids().as_i32(), labels.as_i32()) else {
         anyhow::bail!("32-bit ids were asked for");
     };
-    let segments: Vec<SegmentView<'_>> = Provenance::of(batch)
-        .filter(|p| usize::try_from(p.row).is_ok_and(|r| r == row))
-        .map(|p| SegmentView {
-            source: sources.name(p.source as u32),
-            shard: p.shard as u64,
-            record: if sources.is_held(p.source as u32) { p.block as u64 } else { p.record as u64 },
-            example: p.example as u64,
-            epoch: p.epoch as u64,
-            tokens: p.first_token as u64..p.last_token as u64 + 1,
-        })
+    let segments: Vec<SegmentView<'_>> = batch
+        .provenance()
+        .chunks_exact(PROVENANCE_FIELDS.len())
+        .filter_map(|fields| segment(fields, row, sources))
         .collect();
     let view = RowView {
         number,
@@ -95,4 +88,19 @@ fn show_row(
     };
     write_row(out, &view, |id| pieces.get(id), look)?;
     Ok(())
+}
+
+/// A segment's provenance, if it is in `row` of its batch.
+fn segment<'a>(fields: &[i64], row: usize, sources: &'a Sources) -> Option<SegmentView<'a>> {
+    let &[source, shard, block, record, example, epoch, first, last, of] = fields else { return None };
+    let count = |n: i64| u64::try_from(n).unwrap_or_default();
+    let source = u32::try_from(source).ok()?;
+    (usize::try_from(of) == Ok(row)).then(|| SegmentView {
+        source: sources.name(source),
+        shard: count(shard),
+        record: if sources.is_held(source) { count(block) } else { count(record) },
+        example: count(example),
+        epoch: count(epoch),
+        tokens: count(first)..count(last) + 1,
+    })
 }

@@ -1,7 +1,7 @@
 //! `packmill stream --output DIR`: every batch as a safetensors file.
 
 use anyhow::{Context, Result};
-use packmill::batch::{Batch, Ids};
+use packmill::batch::{Batch, Ids, PROVENANCE_FIELDS};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
@@ -23,29 +23,33 @@ impl Output {
     pub(crate) fn write(&self, batch: &Batch, step: u64, micro: u64) -> Result<()> {
         let (rows, length) = (batch.rows(), batch.sequence_length());
         let table = [rows, length];
-        let ids = |ids: Ids<'_>| match ids {
-            Ids::I32(v) => (Dtype::I32, bytemuck::cast_slice::<i32, u8>(v).to_vec()),
-            Ids::I64(v) => (Dtype::I64, bytemuck::cast_slice::<i64, u8>(v).to_vec()),
+        let ids = |ids: Ids<'_>| {
+            let dtype = match ids {
+                Ids::I32(_) => Dtype::I32,
+                Ids::I64(_) => Dtype::I64,
+            };
+            (dtype, ids.as_bytes().to_vec())
         };
         let i32s = |v: &[i32]| (Dtype::I32, bytemuck::cast_slice::<i32, u8>(v).to_vec());
-        let provenance = batch.provenance();
-        let labels_name = if batch.is_shifted() { "shift_labels" } else { "labels" };
-        let mut tensors: Vec<(&str, Vec<usize>, (Dtype, Vec<u8>))> = vec![
-            ("input_ids", table.to_vec(), ids(batch.input_ids())),
-            (labels_name, table.to_vec(), ids(batch.labels())),
-            ("position_ids", table.to_vec(), i32s(batch.position_ids())),
-            ("segment_ids", table.to_vec(), i32s(batch.segment_ids())),
-            ("cu_seqlens", vec![batch.cu_seqlens().len()], i32s(batch.cu_seqlens())),
-            ("segment_lengths", vec![batch.segment_lengths().len()], i32s(batch.segment_lengths())),
+        let flat = |v: &[i32]| (vec![v.len()], i32s(v));
+        let labels = match (batch.labels(), batch.shift_labels()) {
+            (Some(labels), _) => ("labels", labels),
+            (None, Some(labels)) => ("shift_labels", labels),
+            (None, None) => anyhow::bail!("a batch without labels"),
+        };
+        let provenance = bytemuck::cast_slice::<i64, u8>(batch.provenance()).to_vec();
+        let tensors: Vec<(&str, (Vec<usize>, (Dtype, Vec<u8>)))> = vec![
+            ("input_ids", (table.to_vec(), ids(batch.input_ids()))),
+            (labels.0, (table.to_vec(), ids(labels.1))),
+            ("position_ids", (table.to_vec(), i32s(batch.position_ids()))),
+            ("segment_ids", (table.to_vec(), i32s(batch.segment_ids()))),
+            ("cu_seqlens", flat(batch.cu_seqlens())),
+            ("segment_lengths", flat(batch.segment_lengths())),
+            ("provenance", (vec![batch.num_segments(), PROVENANCE_FIELDS.len()], (Dtype::I64, provenance))),
         ];
-        tensors.push((
-            "provenance",
-            provenance.shape().to_vec(),
-            (Dtype::I64, bytemuck::cast_slice::<i64, u8>(provenance.data()).to_vec()),
-        ));
         let views = tensors
             .iter()
-            .map(|(name, shape, (dtype, data))| Ok((*name, TensorView::new(*dtype, shape.clone(), data)?)))
+            .map(|(name, (shape, (dtype, data)))| Ok((*name, TensorView::new(*dtype, shape.clone(), data)?)))
             .collect::<Result<Vec<_>>>()?;
         let metadata: HashMap<String, String> = [
             ("max_seqlen", batch.max_seqlen() as u64),

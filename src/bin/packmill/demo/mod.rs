@@ -7,12 +7,15 @@ mod bpe;
 mod chats;
 mod grammar;
 mod random;
+mod run;
 mod shards;
 mod sums;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
 mod tools;
+
+pub(crate) use run::run;
 
 use anyhow::{Context, bail};
 use grammar::Grammar;

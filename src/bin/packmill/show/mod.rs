@@ -12,10 +12,12 @@ mod report;
 mod row;
 mod stages;
 mod visible;
+mod warning;
 mod wrap;
 
-pub(crate) use look::{Colour, Look};
-pub(crate) use pieces::{Piece, Pieces};
+pub(crate) use look::Look;
+pub(crate) use pieces::Pieces;
 pub(crate) use report::{Ending, LedgerEntry, Report};
 pub(crate) use row::{RowView, SegmentView, write_row};
+pub(crate) use warning::warning;
 pub(crate) use stages::{StageStats, stage_table};

@@ -1,0 +1,204 @@
+//! A source, held or streamed: decided by its files and the recipe alone.
+
+use super::blocks::BlockTable;
+use super::held::Held;
+use super::local::open_shards;
+use super::reader::BlockReader;
+use super::runtime::ReadAhead;
+use super::shard::Shard;
+use super::{Limits, ReadOptions};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::shard::ShardFile;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Blocks that a lane needs of a streamed source at least.
+const BLOCKS_A_LANE: u64 = 4;
+
+/// What the order deals of a source.
+#[derive(Debug)]
+pub enum SourceBlocks {
+    /// Every line is a block.
+    Held(Held),
+    /// The shards' natural blocks are.
+    Streamed(Streamed),
+}
+
+/// A source that is too large to be held: its blocks are decoded whenever they are dealt.
+pub struct Streamed {
+    name: String,
+    shards: Vec<Arc<dyn Shard>>,
+    tables: Vec<Arc<BlockTable>>,
+    /// First block of each shard, and their number at the end.
+    starts: Vec<u64>,
+    limits: Limits,
+}
+
+/// Opens a source. It is held if it decodes to at most `options.hold` bytes, which takes reading it through;
+/// where no header says how large it is, finding out may take decoding `hold` bytes.
+///
+/// Refuses a source with a `limit` that cannot be held, and one without a record. Whether a streamed one
+/// has blocks enough depends on the plan: [`Streamed::check_blocks`].
+pub fn open_source(
+    name: &str,
+    files: &[ShardFile],
+    options: &ReadOptions,
+    io: &ReadAhead,
+    cache: &Path,
+) -> Result<SourceBlocks> {
+    open_source_within(name, files, options, io, cache, Limits::DEFAULT)
+}
+
+pub(super) fn open_source_within(
+    name: &str,
+    files: &[ShardFile],
+    options: &ReadOptions,
+    io: &ReadAhead,
+    cache: &Path,
+    limits: Limits,
+) -> Result<SourceBlocks> {
+    let local = open_shards(files, options.io)?;
+    let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
+    let tables = io.list(&shards)?;
+    if let Some(held) = Held::open_within(&local, &tables, options, cache, limits)? {
+        if held.records() == 0 {
+            let message = format!("source `{name}` is empty: it has no records");
+            return Err(Error::new(Kind::Recipe, Stage::Read, message)
+                .remedy("check sources[].paths and sources[].limit"));
+        }
+        return Ok(SourceBlocks::Held(held));
+    }
+    if let Some(limit) = options.limit {
+        let message = format!(
+            "the first {limit} records of source `{name}` decode to more than hold, {} bytes, \
+             and a source with a limit must be held",
+            options.hold
+        );
+        return Err(Error::new(Kind::Recipe, Stage::Read, message)
+            .remedy("set a larger hold, or a smaller limit"));
+    }
+    let mut starts = vec![0];
+    let mut end = 0;
+    for table in &tables {
+        end += table.len();
+        starts.push(end);
+    }
+    Ok(SourceBlocks::Streamed(Streamed {
+        name: name.to_owned(),
+        shards,
+        tables,
+        starts,
+        limits,
+    }))
+}
+
+impl SourceBlocks {
+    /// Number of blocks.
+    pub fn blocks(&self) -> u64 {
+        match self {
+            SourceBlocks::Held(held) => held.blocks(),
+            SourceBlocks::Streamed(streamed) => streamed.blocks(),
+        }
+    }
+
+    /// The shard of a block, and the block within it: for a held source the record within its shard. None past
+    /// the last block.
+    pub fn locate(&self, block: u64) -> Option<(u32, u64)> {
+        match self {
+            SourceBlocks::Held(held) => held.locate(block),
+            SourceBlocks::Streamed(streamed) => streamed.locate(block),
+        }
+    }
+
+    /// A shard as it was found; none past the last.
+    pub fn shard(&self, shard: u32) -> Option<&ShardFile> {
+        let at = usize::try_from(shard).ok()?;
+        match self {
+            SourceBlocks::Held(held) => held.shards().get(at).map(|shard| shard.file()),
+            SourceBlocks::Streamed(streamed) => streamed.shards.get(at).map(|shard| shard.file()),
+        }
+    }
+}
+
+impl Streamed {
+    /// Number of blocks of all shards.
+    pub fn blocks(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Stored bytes of all blocks.
+    pub fn stored_bytes(&self) -> u64 {
+        self.tables.iter().map(|table| table.stored_bytes()).sum()
+    }
+
+    /// The shard of a block and the block within it; none past the last block.
+    pub fn locate(&self, block: u64) -> Option<(u32, u64)> {
+        if block >= self.blocks() {
+            return None;
+        }
+        let shard = self
+            .starts
+            .partition_point(|start| *start <= block)
+            .checked_sub(1)?;
+        let within = block - self.starts.get(shard)?;
+        Some((u32::try_from(shard).ok()?, within))
+    }
+
+    /// A shard, to fetch what its readers need; none past the last.
+    pub fn shard(&self, shard: u32) -> Option<&Arc<dyn Shard>> {
+        self.shards.get(usize::try_from(shard).ok()?)
+    }
+
+    /// A reader of a block's records, numbered within the block; none past the last block.
+    pub fn reader(&self, block: u64) -> Option<BlockReader> {
+        let (shard, within) = self.locate(block)?;
+        let table = self.tables.get(usize::try_from(shard).ok()?)?;
+        let own = within..within + 1;
+        Some(BlockReader::within(Arc::clone(table), own, self.limits))
+    }
+
+    /// Refuses a source that cannot be dealt fairly: it needs four blocks a lane, and none with more than a
+    /// lane's share of the stored bytes.
+    pub fn check_blocks(&self, lanes: u32) -> Result<()> {
+        let (blocks, stored) = (self.blocks(), self.stored_bytes());
+        let largest = self.tables.iter().map(|table| table.largest_stored_bytes());
+        let largest = largest.max().unwrap_or(0);
+        let needed = BLOCKS_A_LANE * u64::from(lanes);
+        // The most lanes that both bounds allow.
+        let most = (blocks / BLOCKS_A_LANE).min(stored.checked_div(largest).unwrap_or(0));
+        if u64::from(lanes) <= most {
+            return Ok(());
+        }
+        let name = &self.name;
+        let what = if blocks < needed {
+            format!("has {blocks} blocks, and {lanes} lanes need {needed}")
+        } else {
+            format!(
+                "has a block of {largest} of its {stored} stored bytes, \
+                 more than the share of one of {lanes} lanes"
+            )
+        };
+        let fewer = match most {
+            0 => String::new(),
+            most => format!(", or set lanes to {most} or less"),
+        };
+        Err(Error::new(
+            Kind::Recipe,
+            Stage::Read,
+            format!("source `{name}` decodes to more than hold and {what}"),
+        )
+        .remedy(format!(
+            "write it in smaller blocks with `packmill recompress`, set a larger hold{fewer}"
+        )))
+    }
+}
+
+impl std::fmt::Debug for Streamed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = f.debug_struct("Streamed");
+        text.field("name", &self.name)
+            .field("shards", &self.shards.len())
+            .field("blocks", &self.blocks())
+            .finish_non_exhaustive()
+    }
+}
