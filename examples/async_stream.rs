@@ -2,6 +2,8 @@
 //!
 //!     cargo run --example async_stream [RECIPE]
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use futures::StreamExt;
 use packmill::{Loader, Recipe};
 use std::path::PathBuf;
@@ -10,11 +12,17 @@ mod common;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> packmill::Result<()> {
-    let recipe = std::env::args().nth(1).map_or_else(common::recipe, PathBuf::from);
+    let recipe = std::env::args()
+        .nth(1)
+        .map_or_else(common::recipe, PathBuf::from);
     let mut loader = Loader::builder(Recipe::load(&recipe)?).steps(10).build()?;
     while let Some(batch) = loader.next().await {
         let batch = batch?;
-        println!("{} tokens, {} targets", batch.num_tokens(), batch.num_label_tokens());
+        println!(
+            "{} tokens, {} targets",
+            batch.num_tokens(),
+            batch.num_label_tokens()
+        );
     }
     let progress = loader.progress();
     println!("{} rows, digest {}", progress.rows, progress.digest);

@@ -2,6 +2,8 @@
 //!
 //!     cargo run --example read_masks [RECIPE]
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use packmill::Recipe;
 use packmill::pipeline::{Model, Samples};
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use std::sync::Arc;
 mod common;
 
 fn main() -> packmill::Result<()> {
-    let recipe = std::env::args().nth(1).map_or_else(common::recipe, PathBuf::from);
+    let recipe = std::env::args()
+        .nth(1)
+        .map_or_else(common::recipe, PathBuf::from);
     let recipe = Recipe::load(&recipe)?;
     let model = Arc::new(Model::load(&recipe)?);
     let cache = packmill::read::cache_folder()?;

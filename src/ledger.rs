@@ -59,7 +59,8 @@ fn is_zero(n: &u64) -> bool {
 impl Count {
     /// Whether what came in is all accounted for.
     pub fn balanced(&self) -> bool {
-        self.taken == self.delivered + self.truncated + self.dropped.values().sum::<u64>() + self.pending
+        self.taken
+            == self.delivered + self.truncated + self.dropped.values().sum::<u64>() + self.pending
     }
 
     fn drop(&mut self, reason: Reason, amount: u64) {
@@ -99,16 +100,25 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger of the sources named.
     pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
-        Ledger { sources: names.into_iter().map(|n| (n.as_ref().to_owned(), Account::default())).collect() }
+        Ledger {
+            sources: names
+                .into_iter()
+                .map(|n| (n.as_ref().to_owned(), Account::default()))
+                .collect(),
+        }
     }
 
     /// Whether records and tokens of every source balance.
     pub fn balanced(&self) -> bool {
-        self.sources.iter().all(|(_, a)| a.records.balanced() && a.tokens.balanced())
+        self.sources
+            .iter()
+            .all(|(_, a)| a.records.balanced() && a.tokens.balanced())
     }
 
     fn account(&mut self, source: u32) -> Option<&mut Account> {
-        self.sources.get_mut(source as usize).map(|(_, account)| account)
+        self.sources
+            .get_mut(source as usize)
+            .map(|(_, account)| account)
     }
 
     /// Books a record of `tokens` tokens that a lane took and that was dropped whole.
@@ -122,7 +132,13 @@ impl Ledger {
     }
 
     /// Books a record that a lane took and of which something is kept: `pending` tokens go into its pool.
-    pub(crate) fn kept(&mut self, source: u32, pending: u64, truncated: u64, dropped: &[(Reason, u64)]) {
+    pub(crate) fn kept(
+        &mut self,
+        source: u32,
+        pending: u64,
+        truncated: u64,
+        dropped: &[(Reason, u64)],
+    ) {
         if let Some(a) = self.account(source) {
             a.records.taken += 1;
             a.records.pending += 1;

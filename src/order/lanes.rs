@@ -36,8 +36,9 @@ mod tests {
     #[test]
     fn lanes_deal_every_position_once() {
         let lanes = Lanes::new(7);
-        let mut all: Vec<u64> =
-            (0..7).flat_map(|lane| (0..13).map(move |k| lanes.position(lane, k))).collect();
+        let mut all: Vec<u64> = (0..7)
+            .flat_map(|lane| (0..13).map(move |k| lanes.position(lane, k)))
+            .collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..91));
         assert_eq!(lanes.share(91), 13);

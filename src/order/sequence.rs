@@ -25,7 +25,13 @@ impl Sequence {
     /// A list of `blocks` blocks, keyed with `name` (empty for all sources' blocks as one list), as they
     /// lie where `shuffled` is false, ended after `epochs` passes if given.
     pub fn new(seed: u64, name: &str, blocks: u64, shuffled: bool, epochs: Option<u64>) -> Self {
-        Sequence { seed, name: name.to_owned(), blocks, shuffled, epochs }
+        Sequence {
+            seed,
+            name: name.to_owned(),
+            blocks,
+            shuffled,
+            epochs,
+        }
     }
 
     /// Blocks in the list.
@@ -47,12 +53,19 @@ impl Sequence {
             return None;
         }
         let (epoch, index) = (position / self.blocks, position % self.blocks);
-        let block = if self.shuffled { self.shuffle(epoch).at(index) } else { index };
+        let block = if self.shuffled {
+            self.shuffle(epoch).at(index)
+        } else {
+            index
+        };
         Some(Place { epoch, block })
     }
 
     fn shuffle(&self, epoch: u64) -> Shuffle {
-        Shuffle::new(self.blocks, Key::new(self.seed, &self.name, epoch, Use::Blocks))
+        Shuffle::new(
+            self.blocks,
+            Key::new(self.seed, &self.name, epoch, Use::Blocks),
+        )
     }
 
     /// The order of `records` records of one run of a streamed block: what stands at each place.
@@ -60,7 +73,15 @@ impl Sequence {
         if !self.shuffled {
             return (0..records).collect();
         }
-        let key = Key::new(self.seed, &self.name, place.epoch, Use::Records { block: place.block, run });
+        let key = Key::new(
+            self.seed,
+            &self.name,
+            place.epoch,
+            Use::Records {
+                block: place.block,
+                run,
+            },
+        );
         super::runs::order(key, records)
     }
 }

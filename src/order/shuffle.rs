@@ -64,7 +64,11 @@ impl Shuffle {
     /// The bijection of `key` on `0..n`; `n` up to 2^62.
     pub fn new(n: u64, key: Key) -> Self {
         let bits = 64 - n.saturating_sub(1).leading_zeros();
-        Shuffle { n, half: bits.div_ceil(2).max(1), key }
+        Shuffle {
+            n,
+            half: bits.div_ceil(2).max(1),
+            key,
+        }
     }
 
     /// Where `index` goes. `index` must be below `n`; others are answered, but mean nothing.
@@ -136,9 +140,15 @@ mod tests {
                 }
             }
             let expected = keys as f64 / n as f64;
-            let chi: f64 = counts.iter().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
+            let chi: f64 = counts
+                .iter()
+                .map(|&c| (c as f64 - expected).powi(2) / expected)
+                .sum();
             let freedom = ((n - 1) * (n - 1)) as f64;
-            assert!(chi < freedom + 6.0 * (2.0 * freedom).sqrt(), "n {n}: chi-square {chi}");
+            assert!(
+                chi < freedom + 6.0 * (2.0 * freedom).sqrt(),
+                "n {n}: chi-square {chi}"
+            );
         }
     }
 
@@ -168,7 +178,10 @@ mod tests {
         let s = shuffle(10, 17);
         let order: Vec<u64> = (0..10).map(|i| s.at(i)).collect();
         insta::assert_compact_json_snapshot!(order, @"");
-        let s = Shuffle::new(1 << 40, Key::new(1, "sgd", 3, Use::Records { block: 5, run: 2 }));
+        let s = Shuffle::new(
+            1 << 40,
+            Key::new(1, "sgd", 3, Use::Records { block: 5, run: 2 }),
+        );
         insta::assert_compact_json_snapshot!([s.at(0), s.at(1), s.at(1 << 39)], @"");
     }
 }

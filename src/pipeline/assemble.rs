@@ -149,8 +149,12 @@ impl Assembler {
         let mean = (tokens / examples.max(1)).max(1);
         let row = self.setup.pack.sequence_length as u64 / mean + 1;
         let need = self.missing(lane, mean);
-        self.setup.feed.need(lane, need.max(usize::try_from(row).unwrap_or(usize::MAX)));
-        self.setup.feed.reserve(usize::try_from((row * 2).clamp(16, 512)).unwrap_or(512));
+        self.setup
+            .feed
+            .need(lane, need.max(usize::try_from(row).unwrap_or(usize::MAX)));
+        self.setup
+            .feed
+            .reserve(usize::try_from((row * 2).clamp(16, 512)).unwrap_or(512));
     }
 
     /// Examples that a lane's pool lacks for its next row, by the rule of `Packer::wants` and the mean length.
@@ -172,7 +176,11 @@ impl Assembler {
 
     /// Books an item and puts what is kept of it into the lane's pool.
     fn take(&mut self, lane: u32, item: Item) -> Result<()> {
-        let Item { origin, outcome, ends_block } = item;
+        let Item {
+            origin,
+            outcome,
+            ends_block,
+        } = item;
         let source = origin.source;
         let state = &mut self.lanes[lane as usize];
         let blank = matches!(outcome, Outcome::Nothing);
@@ -213,7 +221,12 @@ impl Assembler {
     }
 
     /// Fits a record's examples to rows and pools them; whether any of it is kept.
-    fn keep(&mut self, lane: u32, source: u32, examples: Vec<crate::example::Example>) -> Result<bool> {
+    fn keep(
+        &mut self,
+        lane: u32,
+        source: u32,
+        examples: Vec<crate::example::Example>,
+    ) -> Result<bool> {
         let (mut pending, mut truncated, mut dropped) = (0, 0, Vec::new());
         for example in examples {
             self.drawn.0 += example.len() as u64;
@@ -234,7 +247,10 @@ impl Assembler {
         if pending > 0 {
             self.ledger.kept(source, pending, truncated, &dropped);
         } else {
-            let (reason, tokens) = dropped.first().copied().unwrap_or((Reason::NoTrainedToken, 0));
+            let (reason, tokens) = dropped
+                .first()
+                .copied()
+                .unwrap_or((Reason::NoTrainedToken, 0));
             self.ledger.dropped(source, reason, tokens);
         }
         Ok(pending > 0)
@@ -253,9 +269,13 @@ impl Assembler {
         if (*bad as f64) > FORGIVEN as f64 + max_fraction * (*read as f64) {
             let message = format!(
                 "{bad} of {read} records of source `{}` in lane {lane} are bad, more than on_bad_record allows; the last: {error}",
-                self.setup.sources.get(source as usize).map_or("", String::as_str),
+                self.setup
+                    .sources
+                    .get(source as usize)
+                    .map_or("", String::as_str),
             );
-            return Err(Error::new(error.kind(), error.stage(), message).remedy("mend the source or raise max_fraction"));
+            return Err(Error::new(error.kind(), error.stage(), message)
+                .remedy("mend the source or raise max_fraction"));
         }
         Ok(())
     }
@@ -268,7 +288,9 @@ impl Assembler {
         let Some(row) = row else { return Ok(None) };
         let pool = &mut self.lanes[lane as usize].pool;
         pool.0 = pool.0.saturating_sub(row.segments.len());
-        pool.1 = pool.1.saturating_sub(row.segments.iter().map(|s| s.len() as u64).sum());
+        pool.1 = pool
+            .1
+            .saturating_sub(row.segments.iter().map(|s| s.len() as u64).sum());
         self.emit(&row.segments)
     }
 
@@ -304,13 +326,27 @@ impl Assembler {
         }
         self.progress.ledger = Arc::new(self.ledger.clone());
         let tokens = batch.num_tokens();
-        self.setup.stats.pack.add(tokens, 0, std::mem::take(&mut self.packing));
-        self.setup.stats.batch.add(tokens, 0, std::mem::take(&mut self.batching));
-        let delivery = Delivery { batch, progress: self.progress.clone() };
+        self.setup
+            .stats
+            .pack
+            .add(tokens, 0, std::mem::take(&mut self.packing));
+        self.setup
+            .stats
+            .batch
+            .add(tokens, 0, std::mem::take(&mut self.batching));
+        let delivery = Delivery {
+            batch,
+            progress: self.progress.clone(),
+        };
         if self.setup.sender.send(Ok(delivery)).is_err() {
             return Ok(Some(Stopped::Closed));
         }
-        if self.in_step == 0 && self.setup.steps.is_some_and(|steps| self.progress.steps >= steps) {
+        if self.in_step == 0
+            && self
+                .setup
+                .steps
+                .is_some_and(|steps| self.progress.steps >= steps)
+        {
             return Ok(Some(Stopped::Done));
         }
         Ok(None)
@@ -319,16 +355,23 @@ impl Assembler {
     /// What the lanes' pools still hold, one example of each lane in turn, through one last pool; then the
     /// last step is filled.
     fn last_pool(&mut self) -> Result<Stopped> {
-        let mut pools: Vec<VecDeque<Piece>> =
-            self.lanes.iter_mut().map(|lane| lane.packer.drain().into()).collect();
+        let mut pools: Vec<VecDeque<Piece>> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.packer.drain().into())
+            .collect();
         let mut packer = pack::packer(&self.setup.pack)?;
         loop {
             let mut empty = true;
             for pool in &mut pools {
-                let Some(piece) = pool.pop_front() else { continue };
+                let Some(piece) = pool.pop_front() else {
+                    continue;
+                };
                 empty = false;
                 while !packer.wants() {
-                    let Some(row) = packer.row(&mut self.scratch) else { break };
+                    let Some(row) = packer.row(&mut self.scratch) else {
+                        break;
+                    };
                     if let Some(stopped) = self.emit(&row.segments)? {
                         return Ok(stopped);
                     }
@@ -346,8 +389,12 @@ impl Assembler {
             }
         }
         if self.progress.rows == 0 {
-            return Err(Error::new(Kind::Row, Stage::Pack, "the stream has no row: every record was dropped, or the sources hold none")
-                .remedy("look at `packmill samples`"));
+            return Err(Error::new(
+                Kind::Row,
+                Stage::Pack,
+                "the stream has no row: every record was dropped, or the sources hold none",
+            )
+            .remedy("look at `packmill samples`"));
         }
         while self.in_step > 0 {
             self.setup.writer.push_filling_row()?;

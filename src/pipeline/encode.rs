@@ -2,16 +2,17 @@
 //!
 //! This is where render, tokenize and mask meet. Stateless but for the scratch that each thread brings.
 
+use super::templates::Templates;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, Origin, Span};
 use crate::ledger::Reason;
-use crate::mask;
+use crate::mask::{self, Offsets, Tokens, Turn};
 use crate::recipe::{MaskConfig, Train};
 use crate::render::row::{GivenLabels, Row, RowReader};
 use crate::render::{ChatTemplate, Conversation, Ending};
 use crate::stats::{Lap, Stats};
 use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
-use super::templates::Templates;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ impl Outcome {
         match self {
             Outcome::Bad(error) => Outcome::Bad(place(error)),
             Outcome::Fatal(error) => Outcome::Fatal(place(error)),
-            Outcome::Unreadable { error, bytes } => Outcome::Unreadable { error: place(error), bytes },
+            Outcome::Unreadable { error, bytes } => Outcome::Unreadable {
+                error: place(error),
+                bytes,
+            },
             other => other,
         }
     }
@@ -124,9 +128,16 @@ impl Encoder {
         let row = self.rows.read(line)?;
         let masked = match row {
             Row::Chat(chat) => self.chat(&chat, None, &mut lap, line.len(), scratch)?,
-            Row::ChatCompletion { conversation, prompt_len } => {
-                self.chat(&conversation, Some(prompt_len), &mut lap, line.len(), scratch)?
-            }
+            Row::ChatCompletion {
+                conversation,
+                prompt_len,
+            } => self.chat(
+                &conversation,
+                Some(prompt_len),
+                &mut lap,
+                line.len(),
+                scratch,
+            )?,
             Row::TextCompletion { prompt, completion } => {
                 scratch.render.add(1, line.len(), lap.lap());
                 self.text(&prompt, &completion, &mut lap, scratch)?
@@ -149,12 +160,17 @@ impl Encoder {
         Ok(match masked {
             Masked::NoMarker => dropped(Reason::NoMarker),
             Masked::Trained(trained) => {
-                if mask::num_label_tokens(&trained) == 0 {
+                if !mask::has_target(&trained) {
                     return Ok(dropped(Reason::NoTrainedToken));
                 }
                 // A fresh vector of the exact size: examples wait in pools, scratch does not.
                 let ids = scratch.encoding.ids.as_slice().to_vec();
-                Outcome::Examples(vec![Example { origin, ids, trained, protected: Vec::new() }])
+                Outcome::Examples(vec![Example {
+                    origin,
+                    ids,
+                    trained,
+                    protected: Vec::new(),
+                }])
             }
         })
     }
@@ -170,8 +186,14 @@ impl Encoder {
         let template = self.templates.choose(chat.tools.is_some())?;
         let rendered = template.render(chat, Ending::Whole)?;
         scratch.render.add(1, line_bytes, lap.lap());
-        self.tokenizer.engine.encode(&rendered.text, SpecialTokens::Leave, &mut scratch.encoding)?;
-        scratch.tokenize.add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
+        self.tokenizer.engine.encode(
+            &rendered.text,
+            SpecialTokens::Leave,
+            &mut scratch.encoding,
+        )?;
+        scratch
+            .tokenize
+            .add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
         let Encoding { ids, offsets } = &scratch.encoding;
         let flagged = chat.messages.iter().any(|m| m.train.is_some());
         if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
@@ -180,25 +202,37 @@ impl Encoder {
         }
         match self.mask.train {
             Train::Assistant | Train::LastAssistant => {
-                let simple = !flagged && self.mask.train == Train::Assistant && self.only_assistants();
+                let simple =
+                    !flagged && self.mask.train == Train::Assistant && self.only_assistants();
                 let spans = if simple {
-                    rendered.spans
+                    rendered.spans.clone()
                 } else {
                     let owners = template.owners(chat, &rendered)?;
-                    let speakers: Vec<mask::Speaker<'_>> =
-                        chat.messages.iter().map(|m| mask::Speaker { role: &m.role, train: m.train }).collect();
-                    mask::choose_spans(&rendered.spans, &owners, &speakers, &self.mask)?
+                    self.trained_spans(chat, &rendered.spans, &owners)?
                 };
-                let mut trained = mask::spans_to_tokens(&spans, offsets);
-                if !self.mask.end_of_turn {
-                    trained = mask::without_end_of_turn(&trained, ids, |id| self.tokenizer.is_added(id), |_| false);
+                if self.mask.end_of_turn {
+                    return Ok(Masked::Trained(mask::spans_to_tokens(&spans, offsets)));
                 }
-                Ok(Masked::Trained(trained))
+                let tokens = Tokens {
+                    text: &rendered.text,
+                    ids,
+                    offsets,
+                };
+                let offsets = Offsets::new(offsets);
+                let runs = spans.iter().filter_map(|span| offsets.run(span));
+                let content = runs.filter_map(|run| {
+                    mask::without_end_of_turn(run, &tokens, |id| self.tokenizer.is_added(id))
+                });
+                Ok(Masked::Trained(mask::merge(content.collect())))
             }
             Train::Completion => {
                 let Some(prompt_len) = prompt_len else {
-                    return Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
-                        .remedy("use train: last_assistant for chats"));
+                    return Err(Error::new(
+                        Kind::Mask,
+                        Stage::Mask,
+                        "train: completion needs rows with a prompt and a completion",
+                    )
+                    .remedy("use train: last_assistant for chats"));
                 };
                 let prompt = Conversation {
                     messages: chat.messages[..prompt_len].to_vec(),
@@ -207,22 +241,71 @@ impl Encoder {
                     kwargs: chat.kwargs.clone(),
                 };
                 let prompt = template.render(&prompt, Ending::GenerationPrompt)?;
-                self.tokenizer.engine.encode(&prompt.text, SpecialTokens::Leave, &mut scratch.prompt)?;
+                self.tokenizer.engine.encode(
+                    &prompt.text,
+                    SpecialTokens::Leave,
+                    &mut scratch.prompt,
+                )?;
                 Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, ids)))
             }
-            Train::All => Ok(Masked::Trained(mask::all(ids))),
+            Train::All => Ok(Masked::Trained(mask::all(ids.len()))),
             Train::Markers => self.markers(&rendered.text, scratch),
         }
     }
 
+    /// The spans of the messages that are trained: a message's own flag, else its role; of these the last
+    /// turn alone where the policy says so.
+    fn trained_spans(
+        &self,
+        chat: &Conversation,
+        spans: &[Range<usize>],
+        owners: &[usize],
+    ) -> Result<Vec<Range<usize>>> {
+        let turns = chat.messages.iter().map(|m| Turn {
+            role: &m.role,
+            train: m.train,
+        });
+        let mut trained = mask::trained_turns(turns, &self.mask.roles);
+        for (index, message) in chat.messages.iter().enumerate() {
+            // An assistant's turn without a span is the template's decision; any other that should be
+            // trained cannot be, and must not be passed over in silence.
+            if trained.get(index) == Some(&true)
+                && message.role != "assistant"
+                && !owners.contains(&index)
+            {
+                return Err(Error::new(
+                    Kind::Mask,
+                    Stage::Mask,
+                    format!("message {index}, of role {:?}, should be trained, but the template has no generation tags around it", message.role),
+                )
+                .remedy("put tags around such turns in the template, or take the role out of mask.roles"));
+            }
+        }
+        if self.mask.train == Train::LastAssistant {
+            let last = mask::last_owner(owners);
+            for (index, trained) in trained.iter_mut().enumerate() {
+                *trained &= Some(index) == last;
+            }
+        }
+        Ok(mask::select(spans, owners, &trained))
+    }
+
     /// Plain text: tokenized with the tokenizer's own special tokens, EOS once at its end.
-    fn text(&self, prompt: &str, completion: &str, lap: &mut Lap, scratch: &mut Scratch) -> Result<Masked> {
+    fn text(
+        &self,
+        prompt: &str,
+        completion: &str,
+        lap: &mut Lap,
+        scratch: &mut Scratch,
+    ) -> Result<Masked> {
         let joined = format!("{prompt}{completion}");
         let text = self.tokenizer.with_eos(&joined);
         self.tokenizer.encode_plain(&text, &mut scratch.encoding)?;
-        scratch.tokenize.add(scratch.encoding.ids.len(), text.len(), lap.lap());
+        scratch
+            .tokenize
+            .add(scratch.encoding.ids.len(), text.len(), lap.lap());
         match self.mask.train {
-            Train::All => Ok(Masked::Trained(mask::all(&scratch.encoding.ids))),
+            Train::All => Ok(Masked::Trained(mask::all(scratch.encoding.ids.len()))),
             Train::Completion if !prompt.is_empty() => {
                 self.tokenizer.encode_plain(prompt, &mut scratch.prompt)?;
                 Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, &scratch.encoding.ids)))
@@ -239,20 +322,31 @@ impl Encoder {
 
     fn markers(&self, text: &str, scratch: &Scratch) -> Result<Masked> {
         let Some(markers) = &self.mask.markers else {
-            return Err(Error::new(Kind::Recipe, Stage::Mask, "train: markers without mask.markers"));
+            return Err(Error::new(
+                Kind::Recipe,
+                Stage::Mask,
+                "train: markers without mask.markers",
+            ));
         };
-        Ok(match mask::markers(text, &scratch.encoding.offsets, markers) {
-            Some(trained) => Masked::Trained(trained),
-            None => Masked::NoMarker,
-        })
+        let Encoding { ids, offsets } = &scratch.encoding;
+        Ok(
+            match mask::marked_tokens(&Tokens { text, ids, offsets }, markers) {
+                Ok(trained) => Masked::Trained(trained),
+                Err(_) => Masked::NoMarker,
+            },
+        )
     }
 
     fn given(&self, ids: &[u32], given: GivenLabels) -> Result<Vec<Span>> {
         match (given, self.mask.train) {
             (GivenLabels::Spans(trained), _) => Ok(trained),
-            (GivenLabels::None, Train::All) => Ok(mask::all(ids)),
-            (GivenLabels::None, _) => Err(Error::new(Kind::Mask, Stage::Mask, "token rows without labels or loss_mask")
-                .remedy("use train: all, or add labels to the rows")),
+            (GivenLabels::None, Train::All) => Ok(mask::all(ids.len())),
+            (GivenLabels::None, _) => Err(Error::new(
+                Kind::Mask,
+                Stage::Mask,
+                "token rows without labels or loss_mask",
+            )
+            .remedy("use train: all, or add labels to the rows")),
         }
     }
 
@@ -269,7 +363,9 @@ enum Masked {
 
 /// Refuses, when a source is opened, what could only fail at its first record.
 pub(crate) fn check_policy(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
-    if matches!(mask.train, Train::Assistant | Train::LastAssistant) && !template.has_generation_tags() {
+    if matches!(mask.train, Train::Assistant | Train::LastAssistant)
+        && !template.has_generation_tags()
+    {
         return Err(Error::new(
             Kind::Mask,
             Stage::Mask,

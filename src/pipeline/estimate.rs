@@ -85,7 +85,10 @@ impl Estimate {
                 let seen = peek(shard, a_shard)?;
                 let mut part = Tally::default();
                 for record in &seen.records {
-                    part.add(encoder.encode(record, Origin::default(), &mut scratch), recipe);
+                    part.add(
+                        encoder.encode(record, Origin::default(), &mut scratch),
+                        recipe,
+                    );
                 }
                 // What the looked-at part of the shard holds, scaled to the whole of it.
                 let scale = shard.file().size_bytes() as f64 / seen.stored_bytes.max(1) as f64;
@@ -93,7 +96,11 @@ impl Estimate {
                 tally.join(&part, records);
             }
             let limited = config_limit(recipe, index).map_or(1.0, |limit| {
-                if tally.records > limit as f64 { limit as f64 / tally.records } else { 1.0 }
+                if tally.records > limit as f64 {
+                    limit as f64 / tally.records
+                } else {
+                    1.0
+                }
             });
             let round = |x: f64| (x * limited).round() as u64;
             sources.push(SourceEstimate {
@@ -116,7 +123,9 @@ impl Estimate {
         let rows = match recipe.pack.strategy {
             Strategy::None => sum(|s| s.examples),
             // Measured densities are 0.99 and more: within the error of a sample of lengths.
-            Strategy::Knapsack | Strategy::Concat => tokens.div_ceil(recipe.pack.sequence_length.max(1) as u64),
+            Strategy::Knapsack | Strategy::Concat => {
+                tokens.div_ceil(recipe.pack.sequence_length.max(1) as u64)
+            }
         };
         let step_rows = recipe.batch.step_rows.unwrap_or(recipe.batch.rows).max(1) as u64;
         Ok(Estimate {

@@ -57,7 +57,13 @@ enum Block {
     /// A worker or the read runtime has the reader.
     Away(Open),
     /// A run, partly issued; the reader waits.
-    Run { open: Open, reader: Box<OpenBlock>, run: Arc<Run>, order: Vec<u64>, issued: usize },
+    Run {
+        open: Open,
+        reader: Box<OpenBlock>,
+        run: Arc<Run>,
+        order: Vec<u64>,
+        issued: usize,
+    },
     /// The lane's sequence has ended.
     Ended,
 }
@@ -109,7 +115,17 @@ impl Feed {
                 block: Block::Between,
             })
             .collect();
-        Feed { sources, sequence, lanes, state, workers, read_ahead, in_flight: 0, reserve: 32, stats }
+        Feed {
+            sources,
+            sequence,
+            lanes,
+            state,
+            workers,
+            read_ahead,
+            in_flight: 0,
+            reserve: 32,
+            stats,
+        }
     }
 
     /// Says how many records `lane` may need for its next row: such lanes are served first.
@@ -158,7 +174,11 @@ impl Feed {
                 if matches!(self.state[lane as usize].block, Block::Ended) {
                     continue;
                 }
-                return Err(Error::new(Kind::Internal, Stage::Order, format!("lane {lane} waits for nothing")));
+                return Err(Error::new(
+                    Kind::Internal,
+                    Stage::Order,
+                    format!("lane {lane} waits for nothing"),
+                ));
             }
             let mut lap = Lap::start();
             let event = self.workers.event()?;
@@ -205,7 +225,13 @@ impl Feed {
                 state.block = Block::Away(open);
                 Ok(false)
             }
-            Block::Run { open, reader, run, order, issued } if issued < order.len() => {
+            Block::Run {
+                open,
+                reader,
+                run,
+                order,
+                issued,
+            } if issued < order.len() => {
                 let until = task_end(&run, &order, issued);
                 let slot = state.open_slot(until - issued);
                 self.in_flight += 1;
@@ -218,7 +244,13 @@ impl Feed {
                     run: Arc::clone(&run),
                     order: order[issued..until].to_vec(),
                 })?;
-                state.block = Block::Run { open, reader, run, order, issued: until };
+                state.block = Block::Run {
+                    open,
+                    reader,
+                    run,
+                    order,
+                    issued: until,
+                };
                 Ok(true)
             }
             Block::Run { open, reader, .. } => {
@@ -244,7 +276,11 @@ impl Feed {
                 return Err(nowhere(place.block));
             };
             if let Some(held) = self.sources.held(source) {
-                records.push(RecordRef { source, located, epoch: place.epoch });
+                records.push(RecordRef {
+                    source,
+                    located,
+                    epoch: place.epoch,
+                });
                 bytes += held.decoded_bytes() / held.records().max(1);
                 state.next += 1;
                 if bytes >= TASK_BYTES || records.len() as u64 >= TASK_RECORDS {
@@ -254,9 +290,18 @@ impl Feed {
                 let Some((reader, shard)) = self.sources.open_block(source, located) else {
                     return Err(nowhere(place.block));
                 };
-                let reader = Box::new(OpenBlock { reader, shard, ahead: None });
+                let reader = Box::new(OpenBlock {
+                    reader,
+                    shard,
+                    ahead: None,
+                });
                 state.next += 1;
-                state.block = Block::Away(Open { source, place, located, runs: 0 });
+                state.block = Block::Away(Open {
+                    source,
+                    place,
+                    located,
+                    runs: 0,
+                });
                 self.advance(lane, reader, None)?;
                 return Ok(true);
             } else {
@@ -268,13 +313,26 @@ impl Feed {
         }
         let slot = self.state[lane as usize].open_slot(records.len());
         self.in_flight += 1;
-        self.workers.send(Task::Held { lane, slot, records })?;
+        self.workers.send(Task::Held {
+            lane,
+            slot,
+            records,
+        })?;
         Ok(true)
     }
 
-    fn advance(&mut self, lane: u32, reader: Box<OpenBlock>, bytes: Option<Result<bytes::Bytes>>) -> Result<()> {
+    fn advance(
+        &mut self,
+        lane: u32,
+        reader: Box<OpenBlock>,
+        bytes: Option<Result<bytes::Bytes>>,
+    ) -> Result<()> {
         self.in_flight += 1;
-        self.workers.send(Task::Advance { lane, reader, bytes })
+        self.workers.send(Task::Advance {
+            lane,
+            reader,
+            bytes,
+        })
     }
 
     /// Puts an answer where it belongs.
@@ -289,8 +347,16 @@ impl Feed {
                 }
                 Ok(())
             }
-            Event::Fetched { lane, reader, bytes } => self.advance(lane, reader, Some(bytes)),
-            Event::Advanced { lane, reader, advance } => self.advanced(lane, reader, advance),
+            Event::Fetched {
+                lane,
+                reader,
+                bytes,
+            } => self.advance(lane, reader, Some(bytes)),
+            Event::Advanced {
+                lane,
+                reader,
+                advance,
+            } => self.advanced(lane, reader, advance),
         }
     }
 
@@ -298,12 +364,19 @@ impl Feed {
     fn fetch(&mut self, lane: u32, mut block: Box<OpenBlock>, span: Range<u64>) {
         self.in_flight += 1;
         let begun = block.ahead.take().filter(|ahead| *ahead.range() == span);
-        block.ahead = block.reader.ahead().map(|next| self.read_ahead.ahead(&block.shard, next));
+        block.ahead = block
+            .reader
+            .ahead()
+            .map(|next| self.read_ahead.ahead(&block.shard, next));
         let shard = Arc::clone(&block.shard);
         let events = self.workers.events();
         let done = move |bytes| {
             // The receiver is gone only when the loader is; then nobody waits for the answer.
-            let _ = events.send(Event::Fetched { lane, reader: block, bytes });
+            let _ = events.send(Event::Fetched {
+                lane,
+                reader: block,
+                bytes,
+            });
         };
         match begun {
             Some(ahead) => ahead.take(done),
@@ -314,7 +387,11 @@ impl Feed {
     fn advanced(&mut self, lane: u32, reader: Box<OpenBlock>, advance: Advance) -> Result<()> {
         let state = &mut self.state[lane as usize];
         let Block::Away(mut open) = std::mem::replace(&mut state.block, Block::Between) else {
-            return Err(Error::new(Kind::Internal, Stage::Read, "a reader came back to a lane that lent none"));
+            return Err(Error::new(
+                Kind::Internal,
+                Stage::Read,
+                "a reader came back to a lane that lent none",
+            ));
         };
         match advance {
             Advance::Need(span) => {
@@ -322,19 +399,35 @@ impl Feed {
                 self.fetch(lane, reader, span);
             }
             Advance::Run(run) => {
-                let order = self.sequence.run_order(open.place, open.runs, run.records.len() as u64);
+                let order =
+                    self.sequence
+                        .run_order(open.place, open.runs, run.records.len() as u64);
                 open.runs += 1;
-                state.block = Block::Run { open, reader, run: Arc::new(run), order, issued: 0 };
+                state.block = Block::Run {
+                    open,
+                    reader,
+                    run: Arc::new(run),
+                    order,
+                    issued: 0,
+                };
             }
             Advance::Bad(outcome) => {
                 let origin = open.origin();
                 let outcome = outcome.placed(|error| self.sources.place(error, origin));
-                state.put(Item { origin, outcome, ends_block: None });
+                state.put(Item {
+                    origin,
+                    outcome,
+                    ends_block: None,
+                });
                 state.block = Block::Away(open);
                 self.advance(lane, reader, None)?;
             }
             Advance::End { lines } => {
-                state.put(Item { origin: open.origin(), outcome: Outcome::Nothing, ends_block: Some(lines) });
+                state.put(Item {
+                    origin: open.origin(),
+                    outcome: Outcome::Nothing,
+                    ends_block: Some(lines),
+                });
             }
         }
         Ok(())
@@ -357,7 +450,11 @@ impl Lane {
 }
 
 fn nowhere(block: u64) -> Error {
-    Error::new(Kind::Internal, Stage::Order, format!("there is no block {block}"))
+    Error::new(
+        Kind::Internal,
+        Stage::Order,
+        format!("there is no block {block}"),
+    )
 }
 
 /// Where a task that begins at place `from` of `order` ends.
@@ -365,7 +462,10 @@ fn task_end(run: &Run, order: &[u64], from: usize) -> usize {
     let mut bytes = 0;
     let mut until = from;
     while until < order.len() && (until - from) < TASK_RECORDS as usize && bytes < TASK_BYTES {
-        if let Some(record) = usize::try_from(order[until]).ok().and_then(|i| run.records.get(i)) {
+        if let Some(record) = usize::try_from(order[until])
+            .ok()
+            .and_then(|i| run.records.get(i))
+        {
             bytes += u64::from(record.end - record.start);
         }
         until += 1;

@@ -87,11 +87,23 @@ impl LoaderBuilder {
         };
         let lanes = Lanes::new(recipe.lanes);
         let io = ReadAhead::new(READ_AHEAD_BYTES)?;
-        let sources = Arc::new(Sources::open(&recipe, &model, &io, &cache, Purpose::Stream(lanes))?);
+        let sources = Arc::new(Sources::open(
+            &recipe,
+            &model,
+            &io,
+            &cache,
+            Purpose::Stream(lanes),
+        )?);
         let step_rows = recipe.batch.step_rows.unwrap_or(recipe.batch.rows);
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
-        let sequence = Sequence::new(recipe.seed, "", sources.blocks(), recipe.shuffle, recipe.epochs);
+        let sequence = Sequence::new(
+            recipe.seed,
+            "",
+            sources.blocks(),
+            recipe.shuffle,
+            recipe.epochs,
+        );
         let feed = open_feed(&sources, sequence, lanes, workers, io, &stats)?;
         let spec = BatchSpec {
             rows: recipe.batch.rows,
@@ -121,7 +133,14 @@ impl LoaderBuilder {
         let thread = std::thread::Builder::new()
             .name("packmill-pack".to_owned())
             .spawn(move || assemble(assembler))
-            .map_err(|e| Error::new(Kind::Io, Stage::Pack, "the packing thread cannot be started").caused_by(e))?;
+            .map_err(|e| {
+                Error::new(
+                    Kind::Io,
+                    Stage::Pack,
+                    "the packing thread cannot be started",
+                )
+                .caused_by(e)
+            })?;
         Ok(Loader {
             receiver,
             thread: Some(thread),
@@ -154,7 +173,14 @@ pub(crate) fn open_feed(
 ) -> Result<Feed> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let workers = Workers::start(workers, sources, stats, &cancelled)?;
-    Ok(Feed::new(Arc::clone(sources), sequence, lanes, workers, io, Arc::clone(stats)))
+    Ok(Feed::new(
+        Arc::clone(sources),
+        sequence,
+        lanes,
+        workers,
+        io,
+        Arc::clone(stats),
+    ))
 }
 
 /// The packing thread: an error, or a panic, is the last thing that the receiver gets.
@@ -196,7 +222,13 @@ pub struct Loader {
 impl Loader {
     /// Begins to set up a loader for `recipe`.
     pub fn builder(recipe: Recipe) -> LoaderBuilder {
-        LoaderBuilder { recipe, width: IdWidth::I32, steps: None, cache: None, model: None }
+        LoaderBuilder {
+            recipe,
+            width: IdWidth::I32,
+            steps: None,
+            cache: None,
+            model: None,
+        }
     }
 
     /// Where the stream stands after the last batch that was delivered.
@@ -273,7 +305,9 @@ impl Stream for Loader {
         if self.ended {
             return Poll::Ready(None);
         }
-        self.receiver.poll_recv(cx).map(|received| self.deliver(received))
+        self.receiver
+            .poll_recv(cx)
+            .map(|received| self.deliver(received))
     }
 }
 

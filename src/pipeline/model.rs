@@ -43,7 +43,11 @@ impl Model {
                 None => Arc::clone(&common),
             };
             let mask = source.mask.clone().unwrap_or_else(|| recipe.mask.clone());
-            sources.push(SourceModel { templates, mask, system: config.system.clone() });
+            sources.push(SourceModel {
+                templates,
+                mask,
+                system: config.system.clone(),
+            });
         }
         Ok(Model { tokenizer, sources })
     }

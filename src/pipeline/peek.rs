@@ -22,20 +22,30 @@ pub(crate) struct Peek {
 
 /// Looks at about `wanted` records, spread over the shard's blocks.
 pub(crate) fn peek(shard: &LocalShard, wanted: usize) -> Result<Peek> {
-    let table = Arc::new(BlockTable::list(shard.file(), |range| shard.read_now(range))?);
+    let table = Arc::new(BlockTable::list(shard.file(), |range| {
+        shard.read_now(range)
+    })?);
     let blocks = table.len().min(BLOCKS).min(wanted as u64).max(1);
     let mut seen = Peek::default();
     for index in 0..blocks {
         let block = index * table.len() / blocks;
         let quota = (wanted as u64 / blocks).max(1);
-        look(shard, &table, block, usize::try_from(quota).unwrap_or(1), &mut seen)?;
+        look(
+            shard,
+            &table,
+            block,
+            usize::try_from(quota).unwrap_or(1),
+            &mut seen,
+        )?;
     }
     Ok(seen)
 }
 
 /// The first record of a shard that is one; none where it holds none.
 pub(crate) fn first_record(shard: &LocalShard) -> Result<Option<Bytes>> {
-    let table = Arc::new(BlockTable::list(shard.file(), |range| shard.read_now(range))?);
+    let table = Arc::new(BlockTable::list(shard.file(), |range| {
+        shard.read_now(range)
+    })?);
     let mut seen = Peek::default();
     for block in 0..table.len() {
         look(shard, &table, block, 1, &mut seen)?;
@@ -48,8 +58,16 @@ pub(crate) fn first_record(shard: &LocalShard) -> Result<Option<Bytes>> {
 
 /// Reads a block up to the end of the chunk in which `quota` is reached. What cannot be decoded is left for
 /// the stream to report in its place.
-fn look(shard: &LocalShard, table: &Arc<BlockTable>, block: u64, quota: usize, seen: &mut Peek) -> Result<()> {
-    let Some(stored) = table.stored(block) else { return Ok(()) };
+fn look(
+    shard: &LocalShard,
+    table: &Arc<BlockTable>,
+    block: u64,
+    quota: usize,
+    seen: &mut Peek,
+) -> Result<()> {
+    let Some(stored) = table.stored(block) else {
+        return Ok(());
+    };
     let mut reader = BlockReader::new(Arc::clone(table), block..block + 1);
     let (mut fed, mut passed) = (0, 0);
     let enough = seen.records.len() + quota;
@@ -65,7 +83,8 @@ fn look(shard: &LocalShard, table: &Arc<BlockTable>, block: u64, quota: usize, s
             Step::Run(run) => {
                 passed += run.records.len() as u64;
                 let room = enough - seen.records.len().min(enough);
-                seen.records.extend(run.iter().take(room).map(|(_, record)| record));
+                seen.records
+                    .extend(run.iter().take(room).map(|(_, record)| record));
             }
             Step::Bad(bad) => {
                 if matches!(bad.lost, Lost::Rest { .. }) {

@@ -36,7 +36,10 @@ pub struct Refilled {
 impl Progress {
     /// Notes that all rows so far were made while a pool could still be refilled.
     pub(crate) fn refilled(&mut self) {
-        self.refilled = Refilled { rows: self.rows, tokens: self.tokens };
+        self.refilled = Refilled {
+            rows: self.rows,
+            tokens: self.tokens,
+        };
     }
 }
 

@@ -90,7 +90,13 @@ impl Samples {
         };
         let mut push = |example, content| {
             let (source, shard) = (origin.source, origin.shard);
-            self.ready.push_back(Sample { source, shard, record, example, content });
+            self.ready.push_back(Sample {
+                source,
+                shard,
+                record,
+                example,
+                content,
+            });
         };
         match item.outcome {
             Outcome::Examples(examples) => {

@@ -9,7 +9,8 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
 use crate::order::lanes::Lanes;
 use crate::read::{
-    BlockReader, Held, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks, open_shards, open_source,
+    BlockReader, Held, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks, open_shards,
+    open_source,
 };
 use crate::recipe::Recipe;
 use crate::render::row::{RowReader, Shape};
@@ -50,7 +51,14 @@ pub(crate) struct Located {
 
 impl Located {
     pub(crate) fn origin(self, source: u32, epoch: u64, record: u64) -> Origin {
-        Origin { source, shard: self.shard, block: self.in_shard, record, example: 0, epoch }
+        Origin {
+            source,
+            shard: self.shard,
+            block: self.in_shard,
+            record,
+            example: 0,
+            epoch,
+        }
     }
 }
 
@@ -76,9 +84,15 @@ impl Sources {
         purpose: Purpose,
     ) -> Result<Self> {
         let corpus = Corpus::open(recipe)?;
-        let (mut list, mut starts, mut end) = (Vec::with_capacity(corpus.sources.len()), vec![0], 0);
+        let (mut list, mut starts, mut end) =
+            (Vec::with_capacity(corpus.sources.len()), vec![0], 0);
         for (index, source) in corpus.sources.iter().enumerate() {
-            let (encoder, shape) = encoder(recipe, index, model, &open_shards(&source.shards, recipe.io)?)?;
+            let (encoder, shape) = encoder(
+                recipe,
+                index,
+                model,
+                &open_shards(&source.shards, recipe.io)?,
+            )?;
             let options = ReadOptions {
                 hold: recipe.hold,
                 limit: recipe.sources.get(index).and_then(|s| s.limit),
@@ -92,7 +106,13 @@ impl Sources {
             end += blocks.blocks();
             starts.push(end);
             let shards = source.shards.iter().map(|s| s.name.clone()).collect();
-            list.push(Source { name: source.name.clone(), shards, blocks, encoder, shape });
+            list.push(Source {
+                name: source.name.clone(),
+                shards,
+                blocks,
+                encoder,
+                shape,
+            });
         }
         Ok(Sources { list, starts })
     }
@@ -104,10 +124,20 @@ impl Sources {
 
     /// The source of a block of the one list, and its place there.
     pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
-        let source = self.starts.partition_point(|&start| start <= block).checked_sub(1)?;
+        let source = self
+            .starts
+            .partition_point(|&start| start <= block)
+            .checked_sub(1)?;
         let within = block - self.starts.get(source)?;
         let (shard, in_shard) = self.list.get(source)?.blocks.locate(within)?;
-        Some((u32::try_from(source).ok()?, Located { block: within, shard, in_shard }))
+        Some((
+            u32::try_from(source).ok()?,
+            Located {
+                block: within,
+                shard,
+                in_shard,
+            },
+        ))
     }
 
     /// A source's records, if it is held.
@@ -124,12 +154,17 @@ impl Sources {
     }
 
     /// A reader of one block of a streamed source, and the shard that its bytes are in.
-    pub(crate) fn open_block(&self, source: u32, located: Located) -> Option<(BlockReader, Arc<dyn Shard>)> {
+    pub(crate) fn open_block(
+        &self,
+        source: u32,
+        located: Located,
+    ) -> Option<(BlockReader, Arc<dyn Shard>)> {
         match &self.list.get(source as usize)?.blocks {
             SourceBlocks::Held(_) => None,
-            SourceBlocks::Streamed(streamed) => {
-                Some((streamed.reader(located.block)?, Arc::clone(streamed.shard(located.shard)?)))
-            }
+            SourceBlocks::Streamed(streamed) => Some((
+                streamed.reader(located.block)?,
+                Arc::clone(streamed.shard(located.shard)?),
+            )),
         }
     }
 
@@ -147,7 +182,9 @@ impl Sources {
         if self.is_held(origin.source) {
             error.in_shard(shard).at_record(origin.block)
         } else {
-            error.in_shard(format!("{shard}, block {}", origin.block)).at_record(origin.record)
+            error
+                .in_shard(format!("{shard}, block {}", origin.block))
+                .at_record(origin.record)
         }
     }
 
@@ -159,7 +196,9 @@ impl Sources {
     /// A shard's name; empty for a number that there is not.
     pub fn shard(&self, source: u32, shard: u32) -> &str {
         let source = self.list.get(source as usize);
-        source.and_then(|s| s.shards.get(shard as usize)).map_or("", String::as_str)
+        source
+            .and_then(|s| s.shards.get(shard as usize))
+            .map_or("", String::as_str)
     }
 
     /// What was found, a line a source.
@@ -182,7 +221,10 @@ impl Sources {
     /// What is allowed, but perhaps not wanted, about the size of the corpus.
     pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
         let records: Option<u64> = self.summaries().iter().map(|s| s.held_records).sum();
-        records.and_then(|records| Warning::pools(recipe, records)).into_iter().collect()
+        records
+            .and_then(|records| Warning::pools(recipe, records))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -203,7 +245,13 @@ pub struct SourceSummary {
 
 impl fmt::Display for SourceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SourceSummary { name, shape, shards, held_records, blocks } = self;
+        let SourceSummary {
+            name,
+            shape,
+            shards,
+            held_records,
+            blocks,
+        } = self;
         write!(f, "source {name}: {shape} rows, {shards} shards, ")?;
         match held_records {
             Some(records) => write!(f, "held: {records} records, shuffled one by one"),
@@ -223,7 +271,8 @@ pub(crate) fn encoder(
     let rows = RowReader::new(config, source.system.as_deref());
     let shape = match rows.shape() {
         Some(shape) => shape,
-        None => detect(&rows, shards).map_err(|e| e.remedy("or name the rows' shape with sources[].kind"))?,
+        None => detect(&rows, shards)
+            .map_err(|e| e.remedy("or name the rows' shape with sources[].kind"))?,
     };
     if is_conversation(shape) {
         for template in source.templates.all() {
@@ -241,15 +290,24 @@ pub(crate) fn encoder(
 
 /// Whether rows of this shape are rendered with a chat template as a rule.
 fn is_conversation(shape: Shape) -> bool {
-    matches!(shape, Shape::Messages | Shape::Conversations | Shape::Instruction)
+    matches!(
+        shape,
+        Shape::Messages | Shape::Conversations | Shape::Instruction
+    )
 }
 
 fn detect(rows: &RowReader, shards: &[Arc<LocalShard>]) -> Result<Shape> {
     for shard in shards {
         if let Some(record) = first_record(shard)? {
-            return rows.detect(&record).map_err(|e| e.in_shard(&shard.file().name).at_record(0));
+            return rows
+                .detect(&record)
+                .map_err(|e| e.in_shard(&shard.file().name).at_record(0));
         }
     }
-    Err(Error::new(Kind::Row, Stage::Read, "the source is empty: no shard holds a record")
-        .remedy("check sources[].paths"))
+    Err(Error::new(
+        Kind::Row,
+        Stage::Read,
+        "the source is empty: no shard holds a record",
+    )
+    .remedy("check sources[].paths"))
 }

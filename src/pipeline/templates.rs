@@ -17,7 +17,10 @@ enum Choice {
     /// There is one.
     One,
     /// As Transformers chooses among a folder's, by name or by whether there are tools.
-    Folder { folder: FolderTemplates, name: Option<String> },
+    Folder {
+        folder: FolderTemplates,
+        name: Option<String>,
+    },
     /// There is none, which only matters to chats.
     Missing,
 }
@@ -41,15 +44,25 @@ impl Templates {
         };
         if let Some(path) = &config.path {
             let source = std::fs::read_to_string(path).map_err(|e| {
-                Error::new(Kind::Recipe, Stage::Render, format!("cannot read the template {}", path.display()))
-                    .remedy("set template.path to a Jinja file")
-                    .caused_by(e)
+                Error::new(
+                    Kind::Recipe,
+                    Stage::Render,
+                    format!("cannot read the template {}", path.display()),
+                )
+                .remedy("set template.path to a Jinja file")
+                .caused_by(e)
             })?;
             let compiled = compile(&source).map_err(|e| e.in_shard(path.display()))?;
-            return Ok(Templates { compiled: vec![compiled], choice: Choice::One });
+            return Ok(Templates {
+                compiled: vec![compiled],
+                choice: Choice::One,
+            });
         }
         let Some(folder) = &tokenizer.folder else {
-            return Ok(Templates { compiled: Vec::new(), choice: Choice::Missing });
+            return Ok(Templates {
+                compiled: Vec::new(),
+                choice: Choice::Missing,
+            });
         };
         let folder = FolderTemplates::read(folder)?;
         let compiled = folder
@@ -60,7 +73,10 @@ impl Templates {
         let choice = if compiled.is_empty() {
             Choice::Missing
         } else {
-            Choice::Folder { folder, name: config.name.clone() }
+            Choice::Folder {
+                folder,
+                name: config.name.clone(),
+            }
         };
         Ok(Templates { compiled, choice })
     }
@@ -76,8 +92,12 @@ impl Templates {
             Choice::Missing => usize::MAX,
         };
         self.compiled.get(index).ok_or_else(|| {
-            Error::new(Kind::Recipe, Stage::Render, "the tokenizer's folder has no chat template")
-                .remedy("set template.path to a Jinja file")
+            Error::new(
+                Kind::Recipe,
+                Stage::Render,
+                "the tokenizer's folder has no chat template",
+            )
+            .remedy("set template.path to a Jinja file")
         })
     }
 

@@ -32,13 +32,21 @@ impl Warning {
         };
         let pooled = a_lane * u64::from(recipe.lanes);
         let much = pooled.saturating_mul(4) > records;
-        much.then_some(Warning::PoolsHoldMuch { pooled, records, lanes: recipe.lanes })
+        much.then_some(Warning::PoolsHoldMuch {
+            pooled,
+            records,
+            lanes: recipe.lanes,
+        })
     }
 
     /// What was seen.
     pub fn seen(&self) -> String {
         match self {
-            Warning::PoolsHoldMuch { pooled, records, lanes } => format!(
+            Warning::PoolsHoldMuch {
+                pooled,
+                records,
+                lanes,
+            } => format!(
                 "the pools of {lanes} lanes hold about {pooled} records, of {records} in an epoch"
             ),
             Warning::StopTokenUntrained { source } => {

@@ -35,21 +35,49 @@ pub(crate) struct RecordRef {
 /// What a worker is asked for.
 pub(crate) enum Task {
     /// Encode held records.
-    Held { lane: u32, slot: u64, records: Vec<RecordRef> },
+    Held {
+        lane: u32,
+        slot: u64,
+        records: Vec<RecordRef>,
+    },
     /// Encode some records of a run, in the order given.
-    Records { lane: u32, slot: u64, source: u32, located: Located, epoch: u64, run: Arc<Run>, order: Vec<u64> },
+    Records {
+        lane: u32,
+        slot: u64,
+        source: u32,
+        located: Located,
+        epoch: u64,
+        run: Arc<Run>,
+        order: Vec<u64>,
+    },
     /// Decode a streamed block up to its next run.
-    Advance { lane: u32, reader: Box<OpenBlock>, bytes: Option<Result<Bytes>> },
+    Advance {
+        lane: u32,
+        reader: Box<OpenBlock>,
+        bytes: Option<Result<Bytes>>,
+    },
 }
 
 /// What a worker, or the read runtime, answers.
 pub(crate) enum Event {
     /// One item a record of the task, in its order.
-    Encoded { lane: u32, slot: u64, items: Vec<Item> },
+    Encoded {
+        lane: u32,
+        slot: u64,
+        items: Vec<Item>,
+    },
     /// The reader and what it came to.
-    Advanced { lane: u32, reader: Box<OpenBlock>, advance: Advance },
+    Advanced {
+        lane: u32,
+        reader: Box<OpenBlock>,
+        advance: Advance,
+    },
     /// Stored bytes that the reader asked for.
-    Fetched { lane: u32, reader: Box<OpenBlock>, bytes: Result<Bytes> },
+    Fetched {
+        lane: u32,
+        reader: Box<OpenBlock>,
+        bytes: Result<Bytes>,
+    },
 }
 
 /// What a reader came to.
@@ -96,13 +124,23 @@ impl Workers {
                 .name(format!("packmill-worker-{number}"))
                 .spawn(move || worker.run())
                 .map_err(|e| {
-                    Error::new(Kind::Io, Stage::Tokenize, "a worker thread cannot be started")
-                        .remedy("set `workers` to fewer")
-                        .caused_by(e)
+                    Error::new(
+                        Kind::Io,
+                        Stage::Tokenize,
+                        "a worker thread cannot be started",
+                    )
+                    .remedy("set `workers` to fewer")
+                    .caused_by(e)
                 })?;
             threads.push(thread);
         }
-        Ok(Workers { tasks: Some(tasks), events, answers, cancelled: Arc::clone(cancelled), threads })
+        Ok(Workers {
+            tasks: Some(tasks),
+            events,
+            answers,
+            cancelled: Arc::clone(cancelled),
+            threads,
+        })
     }
 
     /// Number of threads.
@@ -112,7 +150,10 @@ impl Workers {
 
     /// Hands out a task. Never waits: the feed bounds what is out.
     pub(crate) fn send(&self, task: Task) -> Result<()> {
-        self.tasks.as_ref().and_then(|tasks| tasks.send(task).ok()).ok_or_else(gone)
+        self.tasks
+            .as_ref()
+            .and_then(|tasks| tasks.send(task).ok())
+            .ok_or_else(gone)
     }
 
     /// The next answer, waiting for it.
@@ -162,16 +203,38 @@ impl Worker {
                 return;
             }
             let event = match task {
-                Task::Held { lane, slot, records } => {
-                    Event::Encoded { lane, slot, items: self.held(records, &mut scratch) }
-                }
-                Task::Records { lane, slot, source, located, epoch, run, order } => {
+                Task::Held {
+                    lane,
+                    slot,
+                    records,
+                } => Event::Encoded {
+                    lane,
+                    slot,
+                    items: self.held(records, &mut scratch),
+                },
+                Task::Records {
+                    lane,
+                    slot,
+                    source,
+                    located,
+                    epoch,
+                    run,
+                    order,
+                } => {
                     let items = self.records(source, located, epoch, &run, &order, &mut scratch);
                     Event::Encoded { lane, slot, items }
                 }
-                Task::Advance { lane, mut reader, bytes } => {
+                Task::Advance {
+                    lane,
+                    mut reader,
+                    bytes,
+                } => {
                     let advance = self.advance(&mut reader, bytes);
-                    Event::Advanced { lane, reader, advance }
+                    Event::Advanced {
+                        lane,
+                        reader,
+                        advance,
+                    }
                 }
             };
             scratch.flush(&self.stats);
@@ -184,7 +247,10 @@ impl Worker {
     fn held(&self, records: Vec<RecordRef>, scratch: &mut Scratch) -> Vec<Item> {
         let one = |record: &RecordRef, origin: Origin, scratch: &mut Scratch| {
             let mut lap = Lap::start();
-            let entry = self.sources.held(record.source).map(|held| held.read(record.located.block));
+            let entry = self
+                .sources
+                .held(record.source)
+                .map(|held| held.read(record.located.block));
             match entry {
                 Some(Ok(Entry::Record(line))) => {
                     scratch.read(line.len(), lap.lap());
@@ -193,7 +259,9 @@ impl Worker {
                 Some(Ok(Entry::Blank)) => Outcome::Nothing,
                 Some(Ok(Entry::Bad(bad))) => unread(bad),
                 Some(Err(error)) => Outcome::Fatal(error),
-                None => Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "not a held source")),
+                None => {
+                    Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "not a held source"))
+                }
             }
         };
         let mut items = Vec::with_capacity(records.len());
@@ -204,7 +272,11 @@ impl Worker {
             } else {
                 one(&record, origin, scratch).placed(|error| self.sources.place(error, origin))
             };
-            items.push(Item { origin, outcome, ends_block: Some(1) });
+            items.push(Item {
+                origin,
+                outcome,
+                ends_block: Some(1),
+            });
         }
         items
     }
@@ -231,7 +303,11 @@ impl Worker {
                 guarded(|| self.sources.encode(line, origin, scratch))
                     .placed(|error| self.sources.place(error, origin))
             };
-            items.push(Item { origin, outcome, ends_block: None });
+            items.push(Item {
+                origin,
+                outcome,
+                ends_block: None,
+            });
         }
         items
     }
@@ -251,14 +327,19 @@ impl Worker {
                 Step::Run(run) => Advance::Run(run),
                 Step::Bad(bad) => Advance::Bad(unread(bad)),
                 Step::End => match block.shard.check() {
-                    Ok(()) => Advance::End { lines: block.reader.lines() },
+                    Ok(()) => Advance::End {
+                        lines: block.reader.lines(),
+                    },
                     Err(error) => Advance::Bad(Outcome::Fatal(error)),
                 },
             }
         }));
-        let advance = stepped.unwrap_or_else(|panic| Advance::Bad(Outcome::Fatal(panicked(panic.as_ref()))));
+        let advance =
+            stepped.unwrap_or_else(|panic| Advance::Bad(Outcome::Fatal(panicked(panic.as_ref()))));
         if let Advance::Run(run) = &advance {
-            self.stats.read.add(run.records.len() as u64, run.text.len() as u64, lap.lap());
+            self.stats
+                .read
+                .add(run.records.len() as u64, run.text.len() as u64, lap.lap());
         } else {
             self.stats.read.add(0, 0, lap.lap());
         }
@@ -270,16 +351,18 @@ impl Worker {
 fn unread(bad: Bad) -> Outcome {
     match bad.lost {
         Lost::Record => Outcome::Bad(bad.error.at_record(bad.record)),
-        Lost::Rest { compressed_bytes } => {
-            Outcome::Unreadable { error: bad.error.at_record(bad.record), bytes: compressed_bytes }
-        }
+        Lost::Rest { compressed_bytes } => Outcome::Unreadable {
+            error: bad.error.at_record(bad.record),
+            bytes: compressed_bytes,
+        },
     }
 }
 
 /// Runs one record's work; a panic becomes an error.
 fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
     // What a panic may leave half-written is the scratch, which the next record overwrites.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Outcome::Fatal(panicked(panic.as_ref())))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Outcome::Fatal(panicked(panic.as_ref())))
 }
 
 /// The error of a panic.
@@ -289,6 +372,10 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
-    Error::new(Kind::Internal, Stage::Tokenize, format!("panicked: {message}"))
-        .remedy("this is a fault of packmill: please report it with the record")
+    Error::new(
+        Kind::Internal,
+        Stage::Tokenize,
+        format!("panicked: {message}"),
+    )
+    .remedy("this is a fault of packmill: please report it with the record")
 }

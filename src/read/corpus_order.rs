@@ -5,7 +5,7 @@ use super::held::Entry;
 use super::local::{LocalShard, open_shards};
 use super::reader::{BlockReader, Step};
 use super::{ReadOptions, RecordSpan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shard::ShardFile;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -85,9 +85,7 @@ impl RecordsInOrder {
                 }
                 Step::Run(run) => self.run = (run.text, run.records.into_iter()),
                 Step::Bad(mut bad) => {
-                    let placed =
-                        |error: Error| error.in_shard(&shard.file().name).at_record(bad.record);
-                    bad.error = placed(bad.error);
+                    bad.error = bad.error.in_shard(&shard.file().name).at_record(bad.record);
                     return Ok(Some(numbered(bad.record, Entry::Bad(bad))));
                 }
                 Step::End => {

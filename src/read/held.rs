@@ -52,28 +52,26 @@ pub enum Entry {
     Bad(Bad),
 }
 
+/// What became of opening a source.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// It is held.
+    Held(Box<Held>),
+    /// It decodes to more than `hold`. If finding out took decoding, that is what the spool says for others.
+    TooLarge(Option<Spool>),
+}
+
 impl Held {
     /// Reads a source through into a spool in the folder `cache`, or takes hold of the spool that another
-    /// process made of the same files. None: the source decodes to more than `hold`.
-    ///
-    /// `tables` are the shards' blocks. With `on_bad_record: stop` the first thing that cannot be
-    /// decoded is an error.
-    pub fn open(
-        shards: &[Arc<LocalShard>],
-        tables: &[Arc<BlockTable>],
-        options: &ReadOptions,
-        cache: &Path,
-    ) -> Result<Option<Held>> {
-        Held::open_within(shards, tables, options, cache, Limits::DEFAULT)
-    }
-
-    pub(super) fn open_within(
+    /// process made of the same files. With `on_bad_record: stop` the first thing that cannot be decoded is
+    /// an error.
+    pub(super) fn open(
         shards: &[Arc<LocalShard>],
         tables: &[Arc<BlockTable>],
         options: &ReadOptions,
         cache: &Path,
         limits: Limits,
-    ) -> Result<Option<Held>> {
+    ) -> Result<Opened> {
         let input = Input {
             shards,
             tables,
@@ -82,16 +80,14 @@ impl Held {
             cache,
         };
         if input.is_too_large_by_its_headers() {
-            return Ok(None);
+            return Ok(Opened::TooLarge(None));
         }
         let name = name(shards, options, &limits)?;
-        let held = loop {
+        let opened = loop {
             let spool = match lock::claim(cache, &name)? {
                 Claim::Held(spool) => Some(spool),
                 Claim::Vacant(vacancy) => {
-                    let Some(contents) = input.write(vacancy.folder())? else {
-                        break None;
-                    };
+                    let contents = input.write(vacancy.folder())?;
                     write_contents(vacancy.folder(), &contents)
                         .and_then(|()| vacancy.publish())
                         .map_err(|error| failed(cache, "cannot write a spool", error))?
@@ -103,10 +99,10 @@ impl Held {
             }
         };
         lock::sweep(cache);
-        Ok(held)
+        Ok(opened)
     }
 
-    fn hold(input: &Input<'_>, spool: Spool) -> Result<Option<Held>> {
+    fn hold(input: &Input<'_>, spool: Spool) -> Result<Opened> {
         let opened = (|| {
             let contents = fs::read(spool.folder().join("contents.json"))?;
             let contents: Contents = serde_json::from_slice(&contents)?;
@@ -117,7 +113,7 @@ impl Held {
         let (contents, text, index) =
             opened.map_err(|error: io::Error| failed(input.cache, "cannot open a spool", error))?;
         if contents.decoded_bytes > input.options.hold {
-            return Ok(None);
+            return Ok(Opened::TooLarge(Some(spool)));
         }
         if let (OnBadRecord::Stop, Some(first)) =
             (input.options.on_bad_record, contents.faults.first())
@@ -130,7 +126,7 @@ impl Held {
             end += entries;
             starts.push(end);
         }
-        Ok(Some(Held {
+        Ok(Opened::Held(Box::new(Held {
             shards: input.shards.to_vec(),
             contents,
             starts,
@@ -140,7 +136,7 @@ impl Held {
             limits: input.limits,
             plain_reads: AtomicU32::new(0),
             _spool: spool,
-        }))
+        })))
     }
 
     /// Number of blocks: lines of all shards, blank ones included, and unreadable rests.
@@ -235,7 +231,8 @@ impl Held {
         if shard.file().codec != Codec::Plain {
             return self.text.read(line).map_err(|error| self.failed(error));
         }
-        if self.plain_reads.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0 {
+        let reads = self.plain_reads.fetch_add(1, Ordering::Relaxed);
+        if reads.is_multiple_of(LOOK_EVERY) {
             return shard.read_now(line);
         }
         shard.read_unchecked(line)
@@ -253,6 +250,8 @@ fn write_contents(folder: &Path, contents: &Contents) -> io::Result<()> {
 /// The spool's name: a hash of the files as they are and of what decides its contents.
 fn name(shards: &[Arc<LocalShard>], options: &ReadOptions, limits: &Limits) -> Result<String> {
     let mut key = Vec::new();
+    // `hold` too: what exceeds one says nothing about a larger one.
+    key.extend(options.hold.to_le_bytes());
     key.extend(options.limit.unwrap_or(u64::MAX).to_le_bytes());
     key.extend((limits.line_bytes as u64).to_le_bytes());
     for shard in shards {

@@ -259,6 +259,20 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_of_a_file_that_is_gone_counts_for_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let first = write(vacancy(cache.path()));
+        // Two that found the lock file just before its last holder took it away.
+        let late = Files::open(cache.path(), NAME).unwrap();
+        let sweeper = Files::open(cache.path(), NAME).unwrap();
+        drop(first);
+        let second = write(vacancy(cache.path()));
+        assert!(late.share().unwrap().is_none());
+        assert!(sweeper.lock.try_lock().is_ok() && !sweeper.is_current());
+        assert!(second.folder().join("text").is_file());
+    }
+
+    #[test]
     fn of_many_at_once_one_writes_and_all_read_the_whole() {
         let cache = tempfile::tempdir().unwrap();
         for round in 0..20 {

@@ -1,5 +1,15 @@
 //! Stage 1 of 7: read. Stored bytes to records.
 //!
+//! ```text
+//! shard ─► blocks ─► fetch ──────────► decode ─► lines ─► runs of records     streamed: BlockReader
+//!          headers   map, or pread      zstd      records
+//!          only      on I/O threads     gzip      numbered
+//!                    (async)            (on workers)
+//! shard ─► decode once, at open ─► spool: text, index of lines ─► any record  held: Held
+//! ```
+//!
+//! [`open_source`] decides between the two. Nothing here knows the order in which blocks are dealt.
+//!
 //! Records are lines, numbered from 0 within their shard. `\r\n` ends a line as `\n` does, a last line needs no
 //! end, and a line of white space holds no record but keeps its number.
 

@@ -1,8 +1,9 @@
 //! A source, held or streamed: decided by its files and the recipe alone.
 
 use super::blocks::BlockTable;
-use super::held::Held;
+use super::held::{Held, Opened};
 use super::local::open_shards;
+use super::lock::Spool;
 use super::reader::BlockReader;
 use super::runtime::ReadAhead;
 use super::shard::Shard;
@@ -32,6 +33,8 @@ pub struct Streamed {
     /// First block of each shard, and their number at the end.
     starts: Vec<u64>,
     limits: Limits,
+    /// Spares others the decoding by which this source was found too large.
+    _verdict: Option<Spool>,
 }
 
 /// Opens a source. It is held if it decodes to at most `options.hold` bytes, which takes reading it through;
@@ -60,14 +63,10 @@ pub(super) fn open_source_within(
     let local = open_shards(files, options.io)?;
     let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
     let tables = io.list(&shards)?;
-    if let Some(held) = Held::open_within(&local, &tables, options, cache, limits)? {
-        if held.records() == 0 {
-            let message = format!("source `{name}` is empty: it has no records");
-            return Err(Error::new(Kind::Recipe, Stage::Read, message)
-                .remedy("check sources[].paths and sources[].limit"));
-        }
-        return Ok(SourceBlocks::Held(held));
-    }
+    let verdict = match Held::open(&local, &tables, options, cache, limits)? {
+        Opened::Held(held) => return held_source(name, *held),
+        Opened::TooLarge(verdict) => verdict,
+    };
     if let Some(limit) = options.limit {
         let message = format!(
             "the first {limit} records of source `{name}` decode to more than hold, {} bytes, \
@@ -89,7 +88,17 @@ pub(super) fn open_source_within(
         tables,
         starts,
         limits,
+        _verdict: verdict,
     }))
+}
+
+fn held_source(name: &str, held: Held) -> Result<SourceBlocks> {
+    if held.records() == 0 {
+        let message = format!("source `{name}` is empty: it has no records");
+        return Err(Error::new(Kind::Recipe, Stage::Read, message)
+            .remedy("check sources[].paths and sources[].limit"));
+    }
+    Ok(SourceBlocks::Held(held))
 }
 
 impl SourceBlocks {

@@ -40,6 +40,18 @@ pub(super) struct Contents {
     pub(super) faults: Vec<Unreadable>,
 }
 
+impl Contents {
+    /// Of a source that decodes to more than `hold`: how far it was decoded, and no more.
+    fn too_large(decoded_bytes: u64) -> Contents {
+        Contents {
+            decoded_bytes,
+            records: 0,
+            entries: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// The rest of a block that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unreadable {
@@ -102,8 +114,9 @@ impl Input<'_> {
         self.options.limit.is_none() && known > self.options.hold
     }
 
-    /// Writes the spool into `folder`; none: the source decodes to more than `hold`.
-    pub(super) fn write(&self, folder: &Path) -> Result<Option<Contents>> {
+    /// Writes the spool into `folder`. If the source decodes to more than `hold`, that is all that the spool
+    /// says, so that of many processes one alone has to find out.
+    pub(super) fn write(&self, folder: &Path) -> Result<Contents> {
         let index = self.create(folder, "index")?;
         let text = self.create(folder, "text")?;
         let index = LineIndex::new(BufWriter::new(index), self.options.limit, self.limits);
@@ -112,10 +125,13 @@ impl Input<'_> {
         }
         let contents = match self.decoded_bytes() {
             Some(bytes) if bytes <= self.options.hold && self.options.limit.is_none() => {
-                Some(self.write_at_known_places(&text, index, bytes)?)
+                self.write_at_known_places(&text, index, bytes)?
             }
             _ => self.write_in_turn(&text, index)?,
         };
+        if contents.decoded_bytes > self.options.hold {
+            self.spooled(text.set_len(0))?;
+        }
         for shard in self.shards {
             shard.check()?;
         }
@@ -123,11 +139,7 @@ impl Input<'_> {
     }
 
     /// Decodes and indexes block after block, and stops where `limit` or `hold` is reached.
-    fn write_in_turn(
-        &self,
-        text: &File,
-        mut index: LineIndex<impl Write>,
-    ) -> Result<Option<Contents>> {
+    fn write_in_turn(&self, text: &File, mut index: LineIndex<impl Write>) -> Result<Contents> {
         let (mut faults, mut entries) = (Vec::new(), Vec::new());
         // The text file's length, and what the shards before decode to, up to `limit`.
         let (mut spooled, mut before) = (0, 0);
@@ -147,8 +159,9 @@ impl Input<'_> {
                         Decoded::Text => {
                             let len = decoder.text().len();
                             let wanted = self.indexed(index.text(decoder.text()))?;
-                            if before + index.shard_bytes() > self.options.hold {
-                                return Ok(None);
+                            let decoded = before + index.shard_bytes();
+                            if decoded > self.options.hold {
+                                return Ok(Contents::too_large(decoded));
                             }
                             if !plain {
                                 self.spooled(text.write_all_at(decoder.text(), spooled))?;
@@ -177,12 +190,12 @@ impl Input<'_> {
             entries.push(self.indexed(index.end_shard())?);
             before += index.shard_bytes();
         }
-        Ok(Some(Contents {
+        Ok(Contents {
             decoded_bytes: before,
             records: self.indexed(index.finish())?,
             entries,
             faults,
-        }))
+        })
     }
 
     /// Decodes frames in parallel, each to where the sizes before it put it; then indexes the text.

@@ -1,10 +1,10 @@
-//! Offsets without the engine's bookkeeping: for byte-level BPE a token's place in the text is the sum of the lengths
-//! before it.
+//! Offsets without the engine's bookkeeping: for byte-level BPE a token's place in the text is the sum of
+//! the lengths before it.
 //!
-//! This is never assumed. A text's tokens are written out one after another and compared with the text byte by byte;
-//! only where they are the text is the sum the offset. Anything that changes text on the way (a normalizer that had
-//! something to do, a blank that a special token swallowed, a character that the vocabulary lacks) makes a difference
-//! there, and the engine's own offsets are taken.
+//! This is never assumed. A text's tokens are written out one after another and compared with the text byte
+//! by byte; only where they are the text is the sum the offset. Anything that changes text on the way (a
+//! normalizer that had something to do, a blank that a special token swallowed, a character that the
+//! vocabulary lacks) makes a difference there, and the engine's own offsets are taken.
 
 use super::{ByteOffsets, Encoding};
 use crate::example::TokenId;
@@ -15,13 +15,14 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer
 #[derive(Debug)]
 pub(super) struct TokenBytes {
     bytes: Vec<u8>,
-    /// Where token i's bytes end; they begin where those of i - 1 end. A token without any is one that is not known.
+    /// Where token i's bytes end; they begin where those of i - 1 end. A token without any is one that is
+    /// not known.
     ends: Vec<u32>,
 }
 
 impl TokenBytes {
-    /// The table of `tokenizer`, if it is byte-level BPE whose steps can only leave text as it is or shorten it: then
-    /// tokens that add up to the text have left all of it as it is.
+    /// The table of `tokenizer`, if it is byte-level BPE whose steps can only leave text as it is or
+    /// shorten it: then tokens that add up to the text have left all of it as it is.
     pub(super) fn of(tokenizer: &Tokenizer, vocab_len: u32) -> Option<TokenBytes> {
         let ModelWrapper::BPE(model) = tokenizer.get_model() else {
             return None;
@@ -68,22 +69,20 @@ impl TokenBytes {
         self.bytes.get(start..end).filter(|bytes| !bytes.is_empty())
     }
 
-    /// Writes ids and offsets to `out` if the tokens, those aside that `is_inserted` marks, are exactly `text`.
-    /// Otherwise leaves `out` in any state and says no.
+    /// Writes the offsets of `out.ids`, if these tokens, those aside that `is_inserted` marks, are exactly
+    /// `text`. Otherwise leaves `out.offsets` in any state and says no.
     #[must_use]
     pub(super) fn place(
         &self,
         text: &str,
-        ids: &[TokenId],
         is_inserted: impl Fn(usize) -> bool,
         out: &mut Encoding,
     ) -> bool {
-        out.clear();
-        out.ids.extend_from_slice(ids);
-        out.offsets.reserve(ids.len());
+        out.offsets.clear();
+        out.offsets.reserve(out.ids.len());
         let mut rest = text.as_bytes();
         let mut at = 0;
-        for (position, &id) in ids.iter().enumerate() {
+        for (position, &id) in out.ids.iter().enumerate() {
             if is_inserted(position) {
                 out.offsets.push((at, at));
                 continue;
@@ -104,8 +103,8 @@ impl TokenBytes {
     }
 }
 
-/// The range made to begin and end at characters. The engine does the same: a token that is a part of a character
-/// stands for the whole.
+/// The range made to begin and end at characters. The engine does the same: a token that is a part of a
+/// character stands for the whole.
 fn widened(text: &str, mut start: u32, mut end: u32) -> ByteOffsets {
     while !text.is_char_boundary(start as usize) {
         start -= 1;
@@ -117,7 +116,7 @@ fn widened(text: &str, mut start: u32, mut end: u32) -> ByteOffsets {
 }
 
 /// The byte that each character of a byte-level vocabulary stands for. The characters are the ones below 324.
-fn alphabet() -> Vec<Option<u8>> {
+pub(super) fn alphabet() -> Vec<Option<u8>> {
     let mut table = vec![None; 324];
     let mut next = 256;
     for byte in 0..=u8::MAX {
@@ -150,7 +149,8 @@ enum ByteAlphabet {
     Unused,
 }
 
-/// Whether a pre-tokenizer writes bytes as a byte-level vocabulary does; `None` if it may write more than it got.
+/// Whether a pre-tokenizer writes bytes as a byte-level vocabulary does; `None` if it may write more than
+/// it got.
 fn adds_nothing(step: &PreTokenizerWrapper) -> Option<ByteAlphabet> {
     match step {
         PreTokenizerWrapper::ByteLevel(ByteLevel {

@@ -1,5 +1,5 @@
-//! Which of its tokenizer classes the reference would take: `AutoTokenizer.from_pretrained` of Transformers 5.23
-//! (`models/auto/tokenization_auto.py`), without remote code and without `mistral_common`.
+//! Which of its tokenizer classes the reference would take: `AutoTokenizer.from_pretrained` of Transformers
+//! 5.23 (`models/auto/tokenization_auto.py`), without remote code and without `mistral_common`.
 
 use super::settings::Settings;
 use serde_json::Value;
@@ -28,20 +28,21 @@ pub(super) enum Class {
 }
 
 /// Model types whose class the reference sets to `TokenizersBackend`, whatever tokenizer_config.json says.
-const BACKEND_MODELS: &str = "EvollaModel arctic aria beam bigbird_pegasus camembertv2-base canary chatlm cohere_asr \
-    ernie4_5 ernie4_5_moe flex_olmo fuyu glm glm4 glm4_moe glm4_moe_lite glm4v glm4v_moe glm_image glmasr got_ocr2 \
-    gpt_bigcode gradium_phonon_tts granite granitemoe granitemoehybrid granitemoeshared h2ovl_chat hyperclovax \
-    hyperclovax_vlm internlm2 internlm3 iquestcoder jamba kimi_k25 kimi_linear kosmos-2 llava llava_next \
-    mimo_v2_flash minicpm3 minicpm_ocr minicpmv minicpmv4_6 minicpmv4_7 minimax_m2 modernbert modernbert-decoder \
-    molmo molmo2 nemo_speechlm nemotron nvfp4 nystromformer olmo2 olmo3 olmo_hybrid opencua openvla paddleocr_vl \
-    pegasus_x persimmon phi3 phi3_v phimoe pix2struct pocket_tts smolvlm stablelm step3_vl umt5 vipllava \
-    xlm-roberta-xl";
+const BACKEND_MODELS: &str = "EvollaModel arctic aria beam bigbird_pegasus camembertv2-base canary chatlm cohere_asr ernie4_5 \
+    ernie4_5_moe flex_olmo fuyu glm glm4 glm4_moe glm4_moe_lite glm4v glm4v_moe glm_image glmasr \
+    got_ocr2 gpt_bigcode gradium_phonon_tts granite granitemoe granitemoehybrid granitemoeshared \
+    h2ovl_chat hyperclovax hyperclovax_vlm internlm2 internlm3 iquestcoder jamba kimi_k25 kimi_linear \
+    kosmos-2 llava llava_next mimo_v2_flash minicpm3 minicpm_ocr minicpmv minicpmv4_6 minicpmv4_7 \
+    minimax_m2 modernbert modernbert-decoder molmo molmo2 nemo_speechlm nemotron nvfp4 nystromformer \
+    olmo2 olmo3 olmo_hybrid opencua openvla paddleocr_vl pegasus_x persimmon phi3 phi3_v phimoe \
+    pix2struct pocket_tts smolvlm stablelm step3_vl umt5 vipllava xlm-roberta-xl";
 
-/// Of these, the ones with a class known to be wrong in published files (the rest is merely set so).
+/// Model types whose published files are known to name a wrong class.
 const WRONG_CLASS_MODELS: &str = "arctic chatlm ernie4_5 ernie4_5_moe fuyu h2ovl_chat hyperclovax hyperclovax_vlm \
-    hyperclovax_vision_v2 internlm2 internlm3 iquestcoder jamba llava llava_next minicpm3 minicpmv minimax_m2 \
-    modernbert modernbert-decoder molmo molmo2 nemotron nvfp4 opencua openvla paddleocr_vl phi3 phi3_v phimoe qwen2 \
-    qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen4_exp step3_vl vipllava cohere_asr camembertv2-base siglip2 smolvlm";
+    hyperclovax_vision_v2 internlm2 internlm3 iquestcoder jamba llava llava_next minicpm3 minicpmv \
+    minimax_m2 modernbert modernbert-decoder molmo molmo2 nemotron nvfp4 opencua openvla paddleocr_vl \
+    phi3 phi3_v phimoe qwen2 qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen4_exp step3_vl vipllava cohere_asr \
+    camembertv2-base siglip2 smolvlm";
 
 /// Models that `mistral_common` serves where it is installed; without it they get `TokenizersBackend`.
 const MISTRAL_MODELS: &str =
@@ -52,13 +53,13 @@ const MODEL_CLASSES: &[(&str, &str)] = &[
     ("CohereTokenizer", "aya_vision cohere cohere2"),
     (
         "GemmaTokenizer",
-        "diffusion_gemma gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma shieldgemma2 t5gemma \
-         zaya",
+        "diffusion_gemma gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma \
+         shieldgemma2 t5gemma zaya",
     ),
     (
         "GPT2Tokenizer",
-        "blip-2 codegen dbrx emu3 gpt2 gpt_neo gptj hyperclovax_vision_v2 instructblip instructblipvideo jais2 opt \
-         phi starcoder2",
+        "blip-2 codegen dbrx emu3 gpt2 gpt_neo gptj hyperclovax_vision_v2 instructblip instructblipvideo \
+         jais2 opt phi starcoder2",
     ),
     (
         "GPTNeoXTokenizer",
@@ -68,8 +69,8 @@ const MODEL_CLASSES: &[(&str, &str)] = &[
     (
         "Qwen2Tokenizer",
         "audioflamingo3 colqwen2 cosmos3_omni dots3_note fun_asr_nano hunyuan_vl internvl lighton_ocr \
-         moss_transcribe_diarize ovis2 qianfan_ocr qwen2 qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl \
-         qwen3 qwen3_asr qwen3_moe qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe vibevoice",
+         moss_transcribe_diarize ovis2 qianfan_ocr qwen2 qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe \
+         qwen2_vl qwen3 qwen3_asr qwen3_moe qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe vibevoice",
     ),
     (
         "Qwen3_5Tokenizer",
@@ -78,14 +79,15 @@ const MODEL_CLASSES: &[(&str, &str)] = &[
 ];
 
 /// Classes that rebuild the pipeline and are not followed here.
-const UNFOLLOWED_CLASSES: &str = "AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer \
-    BlenderbotTokenizer CLIPTokenizer CamembertTokenizer CodeLlamaTokenizer DebertaTokenizer DebertaV2Tokenizer \
+const UNFOLLOWED_CLASSES: &str = "AlbertTokenizer BartTokenizer BarthezTokenizer BertTokenizer BigBirdTokenizer BlenderbotTokenizer \
+    CLIPTokenizer CamembertTokenizer CodeLlamaTokenizer DebertaTokenizer DebertaV2Tokenizer \
     DistilBertTokenizer EsmcTokenizer FNetTokenizer FunnelTokenizer HerbertTokenizer LasrTokenizer \
-    LayoutLMv2Tokenizer LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer MBart50Tokenizer MBartTokenizer \
-    MLukeTokenizer MPNetTokenizer MarkupLMTokenizer MobileBertTokenizer NllbTokenizer NougatTokenizer \
-    OpenAIGPTTokenizer PegasusTokenizer ReformerTokenizer RemBertTokenizer RobertaTokenizer SeamlessM4TTokenizer \
-    Siglip2Tokenizer SplinterTokenizer SqueezeBertTokenizer T5Tokenizer Tipsv2Tokenizer UdopTokenizer \
-    VideoPrismTokenizer WhisperTokenizer XGLMTokenizer XLMRobertaTokenizer XLNetTokenizer";
+    LayoutLMv2Tokenizer LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer MBart50Tokenizer \
+    MBartTokenizer MLukeTokenizer MPNetTokenizer MarkupLMTokenizer MobileBertTokenizer NllbTokenizer \
+    NougatTokenizer OpenAIGPTTokenizer PegasusTokenizer ReformerTokenizer RemBertTokenizer \
+    RobertaTokenizer SeamlessM4TTokenizer Siglip2Tokenizer SplinterTokenizer SqueezeBertTokenizer \
+    T5Tokenizer Tipsv2Tokenizer UdopTokenizer VideoPrismTokenizer WhisperTokenizer XGLMTokenizer \
+    XLMRobertaTokenizer XLNetTokenizer";
 
 /// Hub repositories that always get `TokenizersBackend`: beginnings of their ids, in lower case.
 const BACKEND_REPOSITORIES: &[&str] = &[
@@ -103,8 +105,8 @@ const BACKEND_REPOSITORIES: &[&str] = &[
 impl Class {
     /// The class for the files of a folder, and its name if the files give one.
     ///
-    /// `repository` is the Hub id, or whatever the folder is called; `byte_level` whether tokenizer.json mentions
-    /// `"ByteLevel"`.
+    /// `repository` is the Hub id, or whatever the folder is called; `byte_level` whether tokenizer.json
+    /// mentions `"ByteLevel"`.
     pub(super) fn choose(settings: &Settings, repository: &str, byte_level: bool) -> Class {
         let model = settings.model_text("model_type").filter(|t| !t.is_empty());
         let named = settings

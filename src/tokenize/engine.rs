@@ -1,6 +1,7 @@
 //! The engine: the `tokenizers` crate, one string a call.
 
 use super::byte_level::TokenBytes;
+use super::pieces::Pieces;
 use super::{Encoding, SpecialTokens, Tokenizer};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
@@ -8,21 +9,38 @@ use crate::example::TokenId;
 /// Name and version of the crate, which is pinned exactly. Part of every fingerprint.
 const NAME: &str = "tokenizers 0.23.2";
 
-/// Words whose tokens a thread keeps. The crate's own default, 10,000, is less than a corpus of chats has.
-pub(super) const WORD_CACHE: usize = 100_000;
+/// Texts on which pipelines differ: contractions, digits, blanks, line ends, scripts, composition, joined
+/// emoji.
+const PROBES: &[&str] = &[
+    "",
+    " ",
+    "Hello world, it's I'LL we've don\u{2019}t 'S 's\u{17f}",
+    "  two  spaces\t\ttabs \u{a0}\u{3000}wide \u{200b}none   ",
+    "\n\n  \r\n\r\n a\n b \n",
+    "0 12 345 6789 1234567890 \u{bd}\u{661}\u{662}\u{663} v1.2.3 3.14e-10",
+    "CamelCase HTTPServer snake_case kebab-case a/b/c // --- !!! ...?!",
+    "e\u{301} A\u{30a} \u{1e9b}\u{323} \u{1100}\u{1161}",
+    "\u{e9}t\u{e9} \u{c5} \u{fb01} \u{ac00} q\u{323}",
+    "\u{4e2d}\u{6587}\u{65e5}\u{672c}\u{8a9e}\u{30c6} \u{e44}\u{e17}\u{e22} \u{939}\u{93f}\u{902}\u{926}\u{940} \u{627}\u{644}",
+    "\u{1f642}\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{1f1e9}\u{1f1ea} \u{0}\u{1c}\u{85}\u{feff}\u{e000}\u{10ffff}",
+    "<s>a</s> <|im_start|>user\nhi<|im_end|>\n<|eot_id|><|endoftext|>  <mask> [INST] x",
+    "fn main() { println!(\"{:?}\", vec![1, 2, 3]); } // \u{2581}x \u{120}y",
+];
 
 /// A tokenizer of the `tokenizers` crate with exact byte offsets.
 pub(super) struct Engine {
     inner: tokenizers::Tokenizer,
     /// Set for byte-level BPE: offsets are then had from lengths, text by text proven.
     bytes: Option<TokenBytes>,
+    /// Set for pipelines that only cut text and look pieces up: ids are then had piece by piece.
+    pieces: Option<Pieces>,
     vocab_len: u32,
     fingerprint: u128,
 }
 
 impl Engine {
-    /// Takes a tokenizer as the reference would have it. `fingerprint` covers all that it was made of; the engine's
-    /// own name is added.
+    /// Takes a tokenizer as the reference would have it. `fingerprint` covers all that it was made of; the
+    /// engine's own name is added.
     ///
     /// # Errors
     ///
@@ -37,12 +55,73 @@ impl Engine {
             None => return Err(refuse("the vocabulary is empty")),
         };
         let bytes = TokenBytes::of(&inner, vocab_len);
-        Ok(Engine {
+        let pieces = bytes.as_ref().and_then(|_| Pieces::of(&inner));
+        let mut engine = Engine {
             inner,
             bytes,
+            pieces,
             vocab_len,
             fingerprint: fingerprint ^ xxhash_rust::xxh3::xxh3_128(NAME.as_bytes()),
-        })
+        };
+        if !engine.agrees()? {
+            engine.pieces = None;
+        }
+        Ok(engine)
+    }
+
+    /// Whether ids had piece by piece are those of the crate's own call, on texts that tell pipelines apart.
+    fn agrees(&self) -> Result<bool> {
+        let mut ids = Vec::new();
+        for text in PROBES {
+            for special in [SpecialTokens::Add, SpecialTokens::Leave] {
+                if self.fast_ids(text, special, &mut ids)?.is_none() {
+                    continue;
+                }
+                let own = self
+                    .inner
+                    .encode_fast(*text, special == SpecialTokens::Add)
+                    .map_err(failed)?;
+                if own.get_ids() != ids {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether ids are had piece by piece.
+    #[cfg(test)]
+    pub(super) fn has_pieces(&self) -> bool {
+        self.pieces.is_some()
+    }
+
+    /// Replaces `ids` by those of `text` and gives 1 for each that a post-processor inserted; nothing for
+    /// all 0.
+    fn fast_ids(
+        &self,
+        text: &str,
+        special: SpecialTokens,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<Option<Vec<u32>>> {
+        ids.clear();
+        let add = special == SpecialTokens::Add;
+        let encoding = match &self.pieces {
+            Some(pieces) => {
+                if !pieces.encode(&self.inner, text, ids).map_err(failed)? {
+                    return Ok(None);
+                }
+                if !add {
+                    return Ok(Some(Vec::new()));
+                }
+                let tokens = ids.drain(..).map(|id| (id, String::new(), (0, 0), None, 0));
+                let encoding: tokenizers::Encoding = tokens.collect();
+                self.inner.post_process(encoding, None, true)
+            }
+            None => self.inner.encode_fast(text, add),
+        };
+        let encoding = encoding.map_err(failed)?;
+        ids.extend_from_slice(encoding.get_ids());
+        Ok(Some(encoding.get_special_tokens_mask().to_vec()))
     }
 
     /// Whether offsets come from lengths where they can.
@@ -64,7 +143,8 @@ impl Engine {
             .map_err(failed)?;
         out.clear();
         out.ids.extend_from_slice(encoding.get_ids());
-        // Inserted tokens come as (0, 0) wherever they stand; here they stand where the text before them ends.
+        // Inserted tokens come as (0, 0) wherever they stand; here they stand where the text before them
+        // ends.
         let inserted = encoding.get_special_tokens_mask();
         let mut at = 0;
         for (position, &(start, end)) in encoding.get_offsets().iter().enumerate() {
@@ -86,14 +166,11 @@ impl Tokenizer for Engine {
         if u32::try_from(text.len()).is_err() {
             return Err(too_long());
         }
-        if let Some(bytes) = &self.bytes {
-            let encoding = self
-                .inner
-                .encode_fast(text, special == SpecialTokens::Add)
-                .map_err(failed)?;
-            let inserted = encoding.get_special_tokens_mask();
+        if let Some(bytes) = &self.bytes
+            && let Some(inserted) = self.fast_ids(text, special, &mut out.ids)?
+        {
             let is_inserted = |position: usize| inserted.get(position) == Some(&1);
-            if bytes.place(text, encoding.get_ids(), is_inserted, out) {
+            if bytes.place(text, is_inserted, out) {
                 return Ok(());
             }
         }

@@ -41,8 +41,8 @@ pub struct LoadedTokenizer {
     pub engine: Arc<dyn Tokenizer>,
     /// The folder that it came from, where its chat template may be; none for a tokenizer.json named alone.
     pub folder: Option<PathBuf>,
-    /// Named special tokens as the reference gives them to templates (`special_tokens_map`): `bos_token` and so on,
-    /// then the model's own. Those without a name are not among them, as in the reference.
+    /// Named special tokens as the reference gives them to templates (`special_tokens_map`): `bos_token`
+    /// and so on, then the model's own. Those without a name are not among them, as in the reference.
     pub special_tokens: Vec<(String, String)>,
     /// Beginning of sequence.
     pub bos: Option<SpecialToken>,
@@ -80,8 +80,8 @@ impl LoadedTokenizer {
 ///
 /// # Errors
 ///
-/// [`Kind::Recipe`] where there is no such tokenizer or it lacks a token that the recipe names, [`Kind::Tokenizer`]
-/// where its files cannot be used, [`Kind::Io`] where they cannot be read.
+/// [`Kind::Recipe`] where there is no such tokenizer or it lacks a token that the recipe names,
+/// [`Kind::Tokenizer`] where its files cannot be used, [`Kind::Io`] where they cannot be read.
 pub fn load(config: &TokenizerConfig, base: &Path, cache: &HubCache) -> Result<LoadedTokenizer> {
     let located = locate(&config.path, config.revision.as_deref(), base, cache)?;
     open(located, config)
@@ -159,7 +159,8 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
     })
 }
 
-/// Hash of all that decides ids: the file, what the class does to it, and the added vocabulary that came of it.
+/// Hash of all that decides ids: the file, what the class does to it, and the added vocabulary that came of
+/// it.
 fn fingerprint(bytes: &[u8], class: Class, settings: &Settings, added: &[AddedToken]) -> u128 {
     let mut made = format!("{class:?}");
     for switch in [

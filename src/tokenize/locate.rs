@@ -18,9 +18,9 @@ impl HubCache {
         }
     }
 
-    /// The cache that `huggingface_hub` would use: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `hub` in
-    /// `HF_HOME`, else in `huggingface` of `XDG_CACHE_HOME` or `~/.cache`. The only place of this stage that reads
-    /// the environment.
+    /// The cache that `huggingface_hub` would use: `HF_HUB_CACHE`, else `HUGGINGFACE_HUB_CACHE`, else `hub`
+    /// in `HF_HOME`, else in `huggingface` of `XDG_CACHE_HOME` or `~/.cache`. The only place of this stage
+    /// that reads the environment.
     pub fn from_environment() -> Self {
         Self::from_lookup(|name| std::env::var_os(name))
     }
@@ -75,8 +75,8 @@ pub(super) struct Located {
     pub(super) name: String,
 }
 
-/// Finds the files that `path` means. A folder or file that exists (relative to `base`, the recipe's folder) wins
-/// over a Hub id of the same name.
+/// Finds the files that `path` means. A folder or file that exists (relative to `base`, the recipe's
+/// folder) wins over a Hub id of the same name.
 pub(super) fn locate(
     path: &str,
     revision: Option<&str>,

@@ -1,13 +1,13 @@
 //! Stage 3 of 7: tokenize. Text to ids and the bytes of the text that each id stands for.
 //!
-//! [`load`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that ids are
-//! the reference's. The engine behind [`Tokenizer`] is the `tokenizers` crate, one string a call, on the caller's
-//! thread.
+//! [`load`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that
+//! ids are the reference's. The engine behind [`Tokenizer`] is the `tokenizers` crate, one string a call,
+//! on the caller's thread.
 //!
 //! ```text
 //! TokenizerConfig ─► locate ─► settings ─► reference ─► Engine
-//!                    which     the words   what the     encode, with
-//!                    files     in them     class makes  exact offsets
+//!                    which     the words   what the     pieces, else
+//!                    files     in them     class makes  the crate's call
 //! ```
 
 mod byte_level;
@@ -19,6 +19,8 @@ mod engine;
 mod load;
 
 mod locate;
+
+mod pieces;
 
 mod plain;
 
@@ -58,9 +60,9 @@ pub enum SpecialTokens {
 pub struct Encoding {
     /// The tokens.
     pub ids: Vec<TokenId>,
-    /// Where in the text each of them stands. Ranges lie within the text and begin and end at characters: the tokens
-    /// of a character that takes several all have the whole of it. Special tokens that were added have an empty
-    /// range at the text's start or end.
+    /// Where in the text each of them stands. Ranges lie within the text and begin and end at characters:
+    /// the tokens of a character that takes several all have the whole of it. Special tokens that were
+    /// added have an empty range at the text's start or end.
     pub offsets: Vec<ByteOffsets>,
 }
 
@@ -74,9 +76,10 @@ impl Encoding {
 
 /// Text to ids.
 ///
-/// Implementations must be pure: the same text gives the same ids in every call, on every thread, whatever was
-/// encoded before. They must give the ids that the reference (`AutoTokenizer` of Transformers) gives for the same
-/// files, must not truncate, pad or start threads, and must take any text, the empty one included.
+/// Implementations must be pure: the same text gives the same ids in every call, on every thread, whatever
+/// was encoded before. They must give the ids that the reference (`AutoTokenizer` of Transformers) gives
+/// for the same files, must not truncate, pad or start threads, and must take any text, the empty one
+/// included.
 pub trait Tokenizer: Send + Sync {
     /// Replaces `out` by the tokens of `text`.
     ///

@@ -5,8 +5,8 @@ use crate::error::Result;
 use std::borrow::Cow;
 
 impl LoadedTokenizer {
-    /// `text` with the EOS token's text at its end: added if it is not there, and if there is an EOS token. For plain
-    /// text; a conversation's end is the template's business.
+    /// `text` with the EOS token's text at its end: added if it is not there, and if there is an EOS token.
+    /// For plain text; a conversation's end is the template's business.
     pub fn with_eos<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match &self.eos {
             Some(eos) if !text.ends_with(&eos.content) => {
@@ -16,8 +16,8 @@ impl LoadedTokenizer {
         }
     }
 
-    /// Encodes plain text with the special tokens that the tokenizer adds. One that the text itself begins (BOS) or
-    /// ends (EOS) with is not added a second time.
+    /// Encodes plain text with the special tokens that the tokenizer adds. One that the text itself begins
+    /// (BOS) or ends (EOS) with is not added a second time.
     ///
     /// # Errors
     ///

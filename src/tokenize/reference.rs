@@ -1,8 +1,8 @@
-//! What the reference makes of a tokenizer.json before it encodes: Transformers 5.23 rebuilds part of the pipeline
-//! by class, and adds special tokens that the file lacks.
+//! What the reference makes of a tokenizer.json before it encodes: Transformers 5.23 rebuilds part of the
+//! pipeline by class, and adds special tokens that the file lacks.
 //!
-//! Source: `TokenizersBackend` in `tokenization_utils_tokenizers.py` and the files of the classes. Only what decides
-//! ids and decoding is here.
+//! Source: `TokenizersBackend` in `tokenization_utils_tokenizers.py` and the files of the classes. Only
+//! what decides ids and decoding is here.
 
 use super::classes::Class;
 use super::settings::{Settings, Word, Words};
@@ -85,8 +85,8 @@ pub(super) struct Assembled {
 ///
 /// # Errors
 ///
-/// [`Kind::Tokenizer`] where the class and the file do not fit, [`Kind::Recipe`] for an override that the vocabulary
-/// lacks.
+/// [`Kind::Tokenizer`] where the class and the file do not fit, [`Kind::Recipe`] for an override that the
+/// vocabulary lacks.
 pub(super) fn assemble(
     mut file: TokenizerFile,
     class: Class,
@@ -212,8 +212,8 @@ fn rebuild(
             file.normalizer = Some(NFC.into());
             file.pre_tokenizer = Some(byte_level(prefix_space, true).into());
             file.decoder = Some(byte_level(Some(true), true).into());
-            // The class writes its own post-processor, from `add_bos_token` and `add_eos_token`, which the reference
-            // has thrown away by then: nothing is added.
+            // The class writes its own post-processor, from `add_bos_token` and `add_eos_token`, which the
+            // reference has thrown away by then: nothing is added.
             file.post_processor = None;
         }
         Class::Qwen2 | Class::Qwen35 => {
@@ -303,8 +303,8 @@ fn sentence_piece_decoder(strip: bool) -> Result<DecoderWrapper> {
     Ok(DecoderSequence::new(steps).into())
 }
 
-/// Switches off the trimming of offsets: a token's range is then all the text that it stands for, and no span can
-/// end on a blank that belongs to no token. Ids do not change.
+/// Switches off the trimming of offsets: a token's range is then all the text that it stands for, and no
+/// span can end on a blank that belongs to no token. Ids do not change.
 fn untrim(processor: Option<&mut PostProcessorWrapper>) {
     match processor {
         Some(PostProcessorWrapper::ByteLevel(step)) => step.trim_offsets = false,
@@ -318,7 +318,8 @@ fn untrim(processor: Option<&mut PostProcessorWrapper>) {
     }
 }
 
-/// Adds the tokens that the settings name and the pipeline lacks, in the reference's order, which decides their ids.
+/// Adds the tokens that the settings name and the pipeline lacks, in the reference's order, which decides
+/// their ids.
 fn add_missing(tokenizer: &mut Tokenizer, class: Class, words: &Words) -> Result<()> {
     let vocabulary = tokenizer.get_added_vocabulary();
     let is_there = |token: &AddedToken| {
@@ -374,8 +375,8 @@ fn add(tokenizer: &mut Tokenizer, tokens: impl IntoIterator<Item = AddedToken>) 
         .map_err(failed("added tokens"))
 }
 
-/// Whether the reference would put a corrected pattern into a Mistral tokenizer: it is told to, and config.json is
-/// one of an older Mistral model.
+/// Whether the reference would put a corrected pattern into a Mistral tokenizer: it is told to, and
+/// config.json is one of an older Mistral model.
 fn mends_mistral(tokenizer: &Tokenizer, settings: &Settings) -> bool {
     const MODELS: [&str; 5] = ["mistral", "mistral3", "voxtral", "ministral", "pixtral"];
     let old = settings

@@ -1,7 +1,9 @@
-//! What the files beside tokenizer.json say: special tokens, added tokens, the class that the reference would use.
+//! What the files beside tokenizer.json say: special tokens, added tokens, the class that the reference
+//! would use.
 //!
-//! The rules are those of `PreTrainedTokenizerBase.from_pretrained` in Transformers 5.23: tokenizer_config.json
-//! first; special_tokens_map.json and added_tokens.json only where it has no `added_tokens_decoder`.
+//! The rules are those of `PreTrainedTokenizerBase.from_pretrained` in Transformers 5.23:
+//! tokenizer_config.json first; special_tokens_map.json and added_tokens.json only where it has no
+//! `added_tokens_decoder`.
 
 use crate::error::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
@@ -106,8 +108,8 @@ pub(super) struct Words {
 impl Words {
     /// Resolves the words of `settings`.
     ///
-    /// `overrides` are the recipe's (`bos_token` → content), `defaults` what the class falls back to for a name that
-    /// the files do not mention, `in_file` the added tokens of tokenizer.json with their ids.
+    /// `overrides` are the recipe's (`bos_token` → content), `defaults` what the class falls back to for a
+    /// name that the files do not mention, `in_file` the added tokens of tokenizer.json with their ids.
     pub(super) fn resolve(
         settings: &Settings,
         overrides: &[(&str, &str)],
@@ -315,8 +317,8 @@ fn last_by_id(mut tokens: Vec<(u32, AddedToken)>) -> Vec<(u32, AddedToken)> {
     tokens
 }
 
-/// A token written as an object. `normalized` defaults to what the reference's class defaults to: not for special
-/// tokens.
+/// A token written as an object. `normalized` defaults to what the reference's class defaults to: not for
+/// special tokens.
 fn added_token(value: &Value) -> Option<AddedToken> {
     let content = value.get("content")?.as_str()?;
     let flag = |key: &str| value.get(key).and_then(Value::as_bool);
@@ -364,5 +366,106 @@ fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
         Ok(Value::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(refuse("not a JSON object".to_owned())),
         Err(error) => Err(refuse("not JSON".to_owned()).caused_by(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    fn contents(words: &Words) -> Vec<(&str, &str)> {
+        words
+            .named
+            .iter()
+            .map(|(name, word)| (name.as_str(), word.content()))
+            .collect()
+    }
+
+    #[test]
+    fn null_beats_the_default_and_absence_does_not() {
+        let settings = Settings {
+            config: object(json!({"pad_token": null, "eos_token": "</s>"})),
+            ..Settings::default()
+        };
+        let defaults = [("pad_token", "<pad>"), ("unk_token", "<unk>")];
+        let words = Words::resolve(&settings, &[], &defaults, &[]);
+        assert_eq!(
+            contents(&words),
+            [("eos_token", "</s>"), ("unk_token", "<unk>")]
+        );
+    }
+
+    #[test]
+    fn legacy_files_count_only_without_added_tokens_decoder() {
+        let mut settings = Settings {
+            config: object(json!({"eos_token": "</s>"})),
+            special_tokens_map: object(
+                json!({"eos_token": {"content": "<end>"}, "pad_token": "<pad>"}),
+            ),
+            added_tokens: object(json!({"<end>": 7, "word": 6})),
+            ..Settings::default()
+        };
+        let in_file = [(5, AddedToken::from("<x>", true))];
+        let words = Words::resolve(&settings, &[], &[], &in_file);
+        assert_eq!(
+            contents(&words),
+            [("eos_token", "<end>"), ("pad_token", "<pad>")]
+        );
+        assert_eq!(
+            words.added,
+            [
+                AddedToken::from("<x>", true),
+                AddedToken::from("word", false),
+                AddedToken::from("<end>", true),
+            ]
+        );
+        let over = Words::resolve(&settings, &[("eos_token", "<mine>")], &[], &in_file);
+        assert_eq!(over.get("eos_token").map(Word::content), Some("<mine>"));
+
+        settings.config = object(json!({
+            "eos_token": "</s>",
+            "added_tokens_decoder": {"9": {"content": "</s>", "lstrip": true, "special": true}},
+        }));
+        let words = Words::resolve(&settings, &[], &[], &in_file);
+        let token = AddedToken::from("</s>", true).lstrip(true);
+        assert_eq!(
+            words.named,
+            [("eos_token".to_owned(), Word::Token(token.clone()))]
+        );
+        assert_eq!(words.added, [token]);
+    }
+
+    #[test]
+    fn own_tokens_get_names_and_lists_do_not() {
+        let settings = Settings {
+            config: object(json!({
+                "video_token": "<video>",
+                "add_bos_token": true,
+                "extra_special_tokens": {"image_token": "<image>"},
+            })),
+            ..Settings::default()
+        };
+        let words = Words::resolve(&settings, &[], &[], &[]);
+        assert_eq!(
+            contents(&words),
+            [("video_token", "<video>"), ("image_token", "<image>")]
+        );
+        let settings = Settings {
+            config: object(
+                json!({"additional_special_tokens": ["<a>", "<b>"], "extra_special_tokens": []}),
+            ),
+            ..Settings::default()
+        };
+        let words = Words::resolve(&settings, &[], &[], &[]);
+        assert_eq!(
+            words.extra,
+            [Word::Text("<a>".to_owned()), Word::Text("<b>".to_owned())]
+        );
+        assert!(words.named.is_empty());
     }
 }

@@ -1,10 +1,10 @@
 //! `packmill bench`: where the time goes.
 
-use crate::stream::{Run, drive, limit};
 use crate::args;
 use crate::show::{StageStats, stage_table};
-use packmill::Stage;
+use crate::stream::{Run, drive, limit};
 use anyhow::Result;
+use packmill::Stage;
 use serde_json::json;
 use std::time::Instant;
 

@@ -24,7 +24,11 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     }
     print!("{recipe}");
     println!();
-    println!("tokenizer  {}, {} ids", model.tokenizer.engine.name(), model.tokenizer.engine.vocab_len());
+    println!(
+        "tokenizer  {}, {} ids",
+        model.tokenizer.engine.name(),
+        model.tokenizer.engine.vocab_len()
+    );
     for source in &estimate.sources {
         println!(
             "source     {}: {} rows, {} shards, {} stored, about {} records",
@@ -35,7 +39,10 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
             short(source.records),
         );
         if let Some(error) = &source.first_error {
-            println!("           {} of {} sampled records are bad: {error}", source.bad, source.sampled);
+            println!(
+                "           {} of {} sampled records are bad: {error}",
+                source.bad, source.sampled
+            );
         }
     }
     println!(
@@ -47,7 +54,10 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
         short(estimate.dropped),
         short(estimate.records),
     );
-    println!("           from {} records spread over the shards", estimate.sampled);
+    println!(
+        "           from {} records spread over the shards",
+        estimate.sampled
+    );
     for warning in estimate.warnings(&recipe) {
         crate::show::warning(&warning);
     }

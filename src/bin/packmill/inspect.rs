@@ -23,11 +23,21 @@ pub(crate) fn run(args: &args::Inspect) -> Result<()> {
     write_sources(&mut out, &loader, &model)?;
     let (mut number, last) = (0, args.skip + args.rows);
     while number < last {
-        let Some(batch) = loader.next().transpose()? else { break };
+        let Some(batch) = loader.next().transpose()? else {
+            break;
+        };
         for row in 0..rows_a_batch.saturating_sub(batch.filling()) {
             if (args.skip..last).contains(&number) {
                 writeln!(out)?;
-                show_row(&mut out, &batch, row, number as u64, loader.sources(), &pieces, look)?;
+                show_row(
+                    &mut out,
+                    &batch,
+                    row,
+                    number as u64,
+                    loader.sources(),
+                    &pieces,
+                    look,
+                )?;
             }
             number += 1;
         }
@@ -49,7 +59,12 @@ fn write_sources(out: &mut dyn Write, loader: &Loader, model: &Model) -> Result<
     for summary in loader.sources().summaries() {
         writeln!(out, "{summary}")?;
     }
-    writeln!(out, "tokenizer: {}, {} ids", model.tokenizer.engine.name(), model.tokenizer.engine.vocab_len())?;
+    writeln!(
+        out,
+        "tokenizer: {}, {} ids",
+        model.tokenizer.engine.name(),
+        model.tokenizer.engine.vocab_len()
+    )?;
     for note in &model.tokenizer.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -92,13 +107,30 @@ fn show_row(
 
 /// A segment's provenance, if it is in `row` of its batch.
 fn segment<'a>(fields: &[i64], row: usize, sources: &'a Sources) -> Option<SegmentView<'a>> {
-    let &[source, shard, block, record, example, epoch, first, last, of] = fields else { return None };
+    let &[
+        source,
+        shard,
+        block,
+        record,
+        example,
+        epoch,
+        first,
+        last,
+        of,
+    ] = fields
+    else {
+        return None;
+    };
     let count = |n: i64| u64::try_from(n).unwrap_or_default();
     let source = u32::try_from(source).ok()?;
     (usize::try_from(of) == Ok(row)).then(|| SegmentView {
         source: sources.name(source),
         shard: count(shard),
-        record: if sources.is_held(source) { count(block) } else { count(record) },
+        record: if sources.is_held(source) {
+            count(block)
+        } else {
+            count(record)
+        },
         example: count(example),
         epoch: count(epoch),
         tokens: count(first)..count(last) + 1,

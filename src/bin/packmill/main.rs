@@ -1,6 +1,10 @@
 //! The `packmill` command line: parse, run, exit code.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a command line is for"
+)]
 
 mod args;
 
@@ -53,7 +57,12 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args, started),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "packmill", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "packmill",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     }
@@ -62,7 +71,9 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
 /// 2 for a wrong recipe, 1 for what the data or the machine did.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong_recipe = error.downcast_ref::<Faults>().is_some()
-        || error.downcast_ref::<packmill::Error>().is_some_and(|e| e.kind() == Kind::Recipe);
+        || error
+            .downcast_ref::<packmill::Error>()
+            .is_some_and(|e| e.kind() == Kind::Recipe);
     if wrong_recipe { 2 } else { 1 }
 }
 

@@ -15,7 +15,12 @@ impl Memory {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim_start_matches(':').trim().split(' ').next()?.parse::<u64>().ok()
+            line.trim_start_matches(':')
+                .trim()
+                .split(' ')
+                .next()?
+                .parse::<u64>()
+                .ok()
         };
         Memory {
             peak_rss: field("VmHWM").unwrap_or(0) * 1024,

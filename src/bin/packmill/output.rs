@@ -15,7 +15,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn create(dir: &Path, rank: u32) -> Result<Self> {
         let folder = dir.join(format!("rank-{rank:05}"));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Output { folder })
     }
 
@@ -45,11 +46,19 @@ impl Output {
             ("segment_ids", (table.to_vec(), i32s(batch.segment_ids()))),
             ("cu_seqlens", flat(batch.cu_seqlens())),
             ("segment_lengths", flat(batch.segment_lengths())),
-            ("provenance", (vec![batch.num_segments(), PROVENANCE_FIELDS.len()], (Dtype::I64, provenance))),
+            (
+                "provenance",
+                (
+                    vec![batch.num_segments(), PROVENANCE_FIELDS.len()],
+                    (Dtype::I64, provenance),
+                ),
+            ),
         ];
         let views = tensors
             .iter()
-            .map(|(name, (shape, (dtype, data)))| Ok((*name, TensorView::new(*dtype, shape.clone(), data)?)))
+            .map(|(name, (shape, (dtype, data)))| {
+                Ok((*name, TensorView::new(*dtype, shape.clone(), data)?))
+            })
             .collect::<Result<Vec<_>>>()?;
         let metadata: HashMap<String, String> = [
             ("max_seqlen", batch.max_seqlen() as u64),
@@ -60,7 +69,9 @@ impl Output {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_string()))
         .collect();
-        let path = self.folder.join(format!("step-{step:08}-{micro:02}.safetensors"));
+        let path = self
+            .folder
+            .join(format!("step-{step:08}-{micro:02}.safetensors"));
         let part = path.with_extension("safetensors.part");
         let bytes = safetensors::serialize(views, Some(metadata))?;
         std::fs::write(&part, bytes)

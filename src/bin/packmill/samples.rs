@@ -19,7 +19,13 @@ enum Line<'a> {
         input_ids: &'a [u32],
         labels: Vec<i64>,
     },
-    Dropped { source: &'a str, shard: &'a str, record: u64, example: u32, dropped: String },
+    Dropped {
+        source: &'a str,
+        shard: &'a str,
+        record: u64,
+        example: u32,
+        dropped: String,
+    },
 }
 
 pub(crate) fn run(args: &args::Samples) -> Result<()> {
@@ -29,7 +35,8 @@ pub(crate) fn run(args: &args::Samples) -> Result<()> {
     let mut out: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(BufWriter::with_capacity(
             1 << 20,
-            std::fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?,
+            std::fs::File::create(path)
+                .with_context(|| format!("cannot create {}", path.display()))?,
         )),
         None => Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock())),
     };
@@ -51,14 +58,30 @@ fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Resul
             }
         };
         let sources = samples.sources();
-        let (source, shard) = (sources.name(sample.source), sources.shard(sample.source, sample.shard));
+        let (source, shard) = (
+            sources.name(sample.source),
+            sources.shard(sample.source, sample.shard),
+        );
         let (record, example) = (sample.record, sample.example);
         let line = match &sample.content {
             Ok(content) => {
                 let labels = labels(content);
-                Line::Example { source, shard, record, example, input_ids: &content.ids, labels }
+                Line::Example {
+                    source,
+                    shard,
+                    record,
+                    example,
+                    input_ids: &content.ids,
+                    labels,
+                }
             }
-            Err(reason) => Line::Dropped { source, shard, record, example, dropped: reason.to_string() },
+            Err(reason) => Line::Dropped {
+                source,
+                shard,
+                record,
+                example,
+                dropped: reason.to_string(),
+            },
         };
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;

@@ -6,8 +6,8 @@ use crate::output::Output;
 use crate::show::{self, Ending, LedgerEntry, Report};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use packmill::pipeline::{Loader, Model};
 use packmill::ledger::{Count, Ledger};
+use packmill::pipeline::{Loader, Model};
 use packmill::{Recipe, StageStats};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -33,8 +33,15 @@ pub(crate) struct Run {
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, args.epochs, args.steps)?;
-    let output = args.output.as_deref().map(|dir| Output::create(dir, 0)).transpose()?;
-    finish(drive(recipe, args.steps, output.as_ref(), started)?, args.json)
+    let output = args
+        .output
+        .as_deref()
+        .map(|dir| Output::create(dir, 0))
+        .transpose()?;
+    finish(
+        drive(recipe, args.steps, output.as_ref(), started)?,
+        args.json,
+    )
 }
 
 /// Settles how long the stream is: with neither epochs nor steps, one epoch.
@@ -80,7 +87,10 @@ pub(crate) fn drive(
     let load = loading.elapsed();
     let sequence_length = recipe.pack.sequence_length;
     let workers = packmill::pipeline::worker_count(&recipe);
-    let micro_batches = recipe.batch.step_rows.map_or(1, |step| step / recipe.batch.rows.max(1)) as u64;
+    let micro_batches = recipe
+        .batch
+        .step_rows
+        .map_or(1, |step| step / recipe.batch.rows.max(1)) as u64;
     bar.set_message("opening the corpus");
     let opened = Instant::now();
     let mut builder = Loader::builder(recipe).model(model);
@@ -238,7 +248,11 @@ impl Run {
 }
 
 fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 /// The ledger as the report shows it: by source, then by what became of it.
@@ -247,23 +261,47 @@ fn ledger(ledger: &Ledger) -> Vec<LedgerEntry> {
     for (source, account) in &ledger.sources {
         let (records, tokens) = (&account.records, &account.tokens);
         let mut push = |reason: String, records: Option<u64>, tokens: Option<u64>| {
-            entries.push(LedgerEntry { source: source.clone(), reason, records, tokens });
+            entries.push(LedgerEntry {
+                source: source.clone(),
+                reason,
+                records,
+                tokens,
+            });
         };
-        push("delivered".to_owned(), Some(records.delivered), Some(tokens.delivered));
+        push(
+            "delivered".to_owned(),
+            Some(records.delivered),
+            Some(tokens.delivered),
+        );
         if tokens.truncated > 0 {
             push("truncated".to_owned(), None, Some(tokens.truncated));
         }
-        let reasons: BTreeSet<_> = records.dropped.keys().chain(tokens.dropped.keys()).collect();
+        let reasons: BTreeSet<_> = records
+            .dropped
+            .keys()
+            .chain(tokens.dropped.keys())
+            .collect();
         for reason in reasons {
             let count = |of: &Count| of.dropped.get(reason).copied();
             push(format!("dropped: {reason}"), count(records), count(tokens));
         }
         if records.pending > 0 || tokens.pending > 0 {
-            push("pending".to_owned(), Some(records.pending), Some(tokens.pending));
+            push(
+                "pending".to_owned(),
+                Some(records.pending),
+                Some(tokens.pending),
+            );
         }
         if account.unreadable.blocks > 0 {
             let lost = show::number::bytes(account.unreadable.bytes);
-            push(format!("unreadable: {} blocks, {lost} stored", account.unreadable.blocks), None, None);
+            push(
+                format!(
+                    "unreadable: {} blocks, {lost} stored",
+                    account.unreadable.blocks
+                ),
+                None,
+                None,
+            );
         }
     }
     entries

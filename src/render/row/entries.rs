@@ -39,9 +39,12 @@ impl Entries {
         Ok(entries)
     }
 
-    /// Number of keys.
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
+    /// The keys and values, if there are exactly two.
+    pub(super) fn pair(&self) -> Option<[(&str, &Value); 2]> {
+        let [(first, one), (second, other)] = self.list.as_slice() else {
+            return None;
+        };
+        Some([(first.as_str()?, one), (second.as_str()?, other)])
     }
 
     /// The value of a key.

@@ -87,6 +87,13 @@ impl Messages {
             .expect(Type::Object)
             .map_err(|fault| fault.remedy("a message is an object with role and content"))?;
         let mut entries = Entries::read(cursor)?;
+        if let Some(role) = self.as_it_is(&entries, names) {
+            return Ok(Message {
+                role: role.to_owned(),
+                value: entries.into_value(),
+                train: None,
+            });
+        }
         // Transformers does the same before a template sees a message.
         entries.drop_nulls();
         let from_speaker = self.rename(&mut entries)?;
@@ -100,17 +107,27 @@ impl Messages {
             function_call(&mut entries)?;
             "assistant".clone_into(&mut role);
         }
-        // Most messages have role and content and nothing else to look for.
-        let train = match entries.len() {
-            0..=2 => None,
-            _ => trained(&mut entries)?,
-        };
+        let train = trained(&mut entries)?;
         check_content(&entries, &role)?;
         Ok(Message {
             role,
             value: entries.into_value(),
             train,
         })
+    }
+
+    /// The role of a message that has a role and text, and of which nothing is to be changed: most are like that,
+    /// and what follows looks for a dozen keys.
+    fn as_it_is<'e>(&self, entries: &'e Entries, names: Names) -> Option<&'e str> {
+        let changes = names == Names::ShareGpt || !self.roles.is_empty();
+        if changes || self.role != "role" || self.content != "content" {
+            return None;
+        }
+        let [("role", role), ("content", content)] = entries.pair()? else {
+            return None;
+        };
+        content.as_str()?;
+        role.as_str().filter(|role| !role.is_empty())
     }
 
     /// Brings role and content under their standard names; true where the role came from `from`.

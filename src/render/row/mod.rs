@@ -7,9 +7,12 @@
 //!
 //! [`RowReader`] is made once a source; the source's first record decides its [`Shape`].
 
+mod beside;
 mod chat;
 mod entries;
 mod fault;
+mod field;
+mod instruction;
 mod json;
 mod message;
 mod shape;
@@ -157,12 +160,12 @@ fn text(cursor: &mut json::Cursor<'_>, field: &str) -> fault::Result<Row> {
     let mut text = None;
     cursor.object(|cursor, key| {
         if key == field {
-            text = Some(chat::text(cursor, field)?.into_owned());
+            text = Some(field::text(cursor, field)?.into_owned());
             return Ok(());
         }
         cursor.skip()
     })?;
-    text.map(Row::Text).ok_or_else(|| chat::missing(field))
+    text.map(Row::Text).ok_or_else(|| field::missing(field))
 }
 
 fn utf8(line: &[u8]) -> Result<&str> {

@@ -1,7 +1,7 @@
 //! Rows that are tokens already: `input_ids`, and what of them is trained.
 
-use super::chat::missing;
 use super::fault::{Fault, Result};
+use super::field::missing;
 use super::json::{Cursor, Number, Type};
 use super::{GivenLabels, Row};
 use crate::example::{IGNORE_INDEX, Span, TokenId};

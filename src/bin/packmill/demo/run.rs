@@ -20,7 +20,9 @@ pub(crate) fn run(args: &args::Demo, started: Instant) -> Result<()> {
     stream::finish(stream::drive(recipe, None, None, started)?, args.json)?;
     if !args.json {
         let recipe = files.recipe.display();
-        println!("\nNext: `packmill inspect {recipe}` shows what is trained; the recipe explains its own keys.");
+        println!(
+            "\nNext: `packmill inspect {recipe}` shows what is trained; the recipe explains its own keys."
+        );
     }
     Ok(())
 }
