@@ -16,7 +16,7 @@ async fn main() -> packmill::Result<()> {
         .nth(1)
         .map_or_else(common::recipe, PathBuf::from);
     let mut loader = Loader::builder(Recipe::load(&recipe)?).steps(10).build()?;
-    while let Some(batch) = loader.next().await {
+    while let Some(batch) = StreamExt::next(&mut loader).await {
         let batch = batch?;
         println!(
             "{} tokens, {} targets",

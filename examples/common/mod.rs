@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Writes the demo's corpus, tokenizer and recipe once and gives the recipe's path.
-pub fn recipe() -> PathBuf {
+pub(crate) fn recipe() -> PathBuf {
     let folder =
         std::env::temp_dir().join(format!("packmill-examples-{}", env!("CARGO_PKG_VERSION")));
     let recipe = folder.join("recipe.yaml");

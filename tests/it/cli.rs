@@ -22,7 +22,11 @@ fn with_recipe(n: usize, more: &str) -> Corpus {
 }
 
 fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -34,49 +38,89 @@ fn stderr(output: &Output) -> String {
 fn stream_json_has_every_figure() {
     let corpus = with_recipe(200, "");
     let output = packmill(&corpus, &["stream", "recipe.yaml", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
     for key in [
-        "rows", "steps", "tokens", "supervised_tokens", "padding_tokens", "density", "load_s", "elapsed_s",
-        "tokens_per_s", "time_to_first_batch_s", "peak_rss_bytes", "peak_anon_bytes", "digest", "ledger",
+        "rows",
+        "steps",
+        "tokens",
+        "supervised_tokens",
+        "padding_tokens",
+        "density",
+        "load_s",
+        "elapsed_s",
+        "tokens_per_s",
+        "time_to_first_batch_s",
+        "peak_rss_bytes",
+        "peak_anon_bytes",
+        "digest",
+        "ledger",
     ] {
         assert!(!json[key].is_null(), "{key} is missing");
     }
     let number = |key: &str| json[key].as_u64().unwrap();
-    assert_eq!(number("tokens") + number("padding_tokens"), number("rows") * 512);
+    assert_eq!(
+        number("tokens") + number("padding_tokens"),
+        number("rows") * 512
+    );
     assert_eq!(json["digest"].as_str().unwrap().len(), 32);
 }
 
 #[test]
 fn stream_output_writes_safetensors_and_no_partial_file() {
     let corpus = with_recipe(60, "");
-    stdout(&packmill(&corpus, &["stream", "recipe.yaml", "--output", "out", "--json"]));
+    stdout(&packmill(
+        &corpus,
+        &["stream", "recipe.yaml", "--output", "out", "--json"],
+    ));
     let folder = corpus.path("out/rank-00000");
     let first = std::fs::read(folder.join("step-00000000-00.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&first).unwrap();
     assert_eq!(tensors.tensor("input_ids").unwrap().shape(), [4, 512]);
     assert_eq!(tensors.tensor("labels").unwrap().shape(), [4, 512]);
-    for name in ["position_ids", "segment_ids", "cu_seqlens", "segment_lengths", "provenance"] {
+    for name in [
+        "position_ids",
+        "segment_ids",
+        "cu_seqlens",
+        "segment_lengths",
+        "provenance",
+    ] {
         tensors.tensor(name).unwrap();
     }
     let (_, header) = safetensors::SafeTensors::read_metadata(&first).unwrap();
     let metadata = header.metadata().clone().unwrap();
     assert!(metadata["num_label_tokens"].parse::<u64>().unwrap() > 0);
     for entry in std::fs::read_dir(&folder).unwrap() {
-        assert!(entry.unwrap().file_name().to_string_lossy().ends_with(".safetensors"));
+        assert!(
+            entry
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .ends_with(".safetensors")
+        );
     }
 }
 
 #[test]
 fn samples_are_json_lines_in_corpus_order() {
     let corpus = with_recipe(30, "");
-    let text = stdout(&packmill(&corpus, &["samples", "recipe.yaml", "--limit", "20"]));
-    let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let text = stdout(&packmill(
+        &corpus,
+        &["samples", "recipe.yaml", "--limit", "20"],
+    ));
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 20);
     for (i, line) in lines.iter().enumerate() {
         assert_eq!(line["source"], "chats");
         assert_eq!(line["record"], i);
         assert_eq!(line["example"], 0);
-        assert_eq!(line["input_ids"].as_array().unwrap().len(), line["labels"].as_array().unwrap().len());
+        assert_eq!(
+            line["input_ids"].as_array().unwrap().len(),
+            line["labels"].as_array().unwrap().len()
+        );
     }
 }
 
@@ -103,21 +147,37 @@ fn a_bad_record_exits_with_1() {
 #[test]
 fn a_missing_recipe_and_a_wrong_flag_exit_with_2() {
     let corpus = Corpus::new();
-    assert_eq!(packmill(&corpus, &["stream", "nowhere.yaml"]).status.code(), Some(2));
-    assert_eq!(packmill(&corpus, &["stream", "--fast"]).status.code(), Some(2));
+    assert_eq!(
+        packmill(&corpus, &["stream", "nowhere.yaml"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        packmill(&corpus, &["stream", "--fast"]).status.code(),
+        Some(2)
+    );
 }
 
 #[test]
 fn check_estimates_and_prints_a_schema() {
     let corpus = with_recipe(200, "");
-    let json: serde_json::Value = serde_json::from_str(&stdout(&packmill(&corpus, &["check", "recipe.yaml", "--json"]))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&stdout(&packmill(
+        &corpus,
+        &["check", "recipe.yaml", "--json"],
+    )))
+    .unwrap();
     let estimate = &json["estimate"];
     let tokens = estimate["tokens"].as_f64().unwrap();
-    let streamed: serde_json::Value =
-        serde_json::from_str(stdout(&packmill(&corpus, &["stream", "recipe.yaml", "--json"])).trim()).unwrap();
+    let streamed: serde_json::Value = serde_json::from_str(
+        stdout(&packmill(&corpus, &["stream", "recipe.yaml", "--json"])).trim(),
+    )
+    .unwrap();
     let real = streamed["tokens"].as_f64().unwrap();
-    assert!((tokens / real - 1.0).abs() < 0.1, "estimated {tokens}, streamed {real}");
-    let schema: serde_json::Value = serde_json::from_str(&stdout(&packmill(&corpus, &["check", "--schema"]))).unwrap();
+    assert!(
+        (tokens / real - 1.0).abs() < 0.1,
+        "estimated {tokens}, streamed {real}"
+    );
+    let schema: serde_json::Value =
+        serde_json::from_str(&stdout(&packmill(&corpus, &["check", "--schema"]))).unwrap();
     assert!(schema["properties"]["pack"].is_object());
 }
 
@@ -133,14 +193,18 @@ fn inspect_shows_what_is_trained() {
 fn bench_names_the_slowest_stage() {
     let corpus = with_recipe(100, "");
     let text = stdout(&packmill(&corpus, &["bench", "recipe.yaml"]));
-    assert!(text.contains("tokenize") && text.contains("slowest"), "{text}");
+    assert!(
+        text.contains("tokenize") && text.contains("slowest"),
+        "{text}"
+    );
 }
 
 #[test]
 fn demo_streams_what_it_wrote() {
     let corpus = Corpus::new();
     let output = packmill(&corpus, &["demo", "here", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
     assert!(json["rows"].as_u64().unwrap() > 10);
     assert!(corpus.path("here/recipe.yaml").exists());
 }

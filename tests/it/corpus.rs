@@ -92,7 +92,11 @@ pub(crate) fn chats(n: usize) -> String {
             let words = |random: &mut Random, most| {
                 let mut text = format!("turn {turn}:");
                 for _ in 0..1 + random.below(most) {
-                    let _ = write!(text, " {}", ["tea", "boat", "snow", "grüße", "日本", "why?"][random.below(6)]);
+                    let _ = write!(
+                        text,
+                        " {}",
+                        ["tea", "boat", "snow", "grüße", "日本", "why?"][random.below(6)]
+                    );
                 }
                 text
             };
@@ -107,7 +111,9 @@ pub(crate) fn chats(n: usize) -> String {
 /// One zstd frame for every `lines` lines.
 pub(crate) fn zstd_frames(text: &str, lines: usize) -> Vec<u8> {
     let all: Vec<&str> = text.split_inclusive('\n').collect();
-    let frames = all.chunks(lines.max(1)).map(|part| zstd::bulk::compress(part.concat().as_bytes(), 3).unwrap());
+    let frames = all
+        .chunks(lines.max(1))
+        .map(|part| zstd::bulk::compress(part.concat().as_bytes(), 3).unwrap());
     frames.collect::<Vec<_>>().concat()
 }
 
@@ -119,8 +125,16 @@ pub(crate) fn gzip(text: &str) -> Vec<u8> {
 
 /// Whether a folder holds no file, at any depth.
 pub(crate) fn holds_no_file(folder: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(folder) else { return true };
-    entries.flatten().all(|e| if e.path().is_dir() { holds_no_file(&e.path()) } else { false })
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return true;
+    };
+    entries.flatten().all(|e| {
+        if e.path().is_dir() {
+            holds_no_file(&e.path())
+        } else {
+            false
+        }
+    })
 }
 
 /// A small generator, so that the corpus is the same on every machine.
@@ -128,14 +142,18 @@ pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % n as u64) as usize
     }
 }
 
 /// The character that byte-level tokenizers write for each byte (GPT-2's table).
 fn byte_alphabet() -> Vec<char> {
-    let printable = |b: u32| (33..=126).contains(&b) || (161..=172).contains(&b) || (174..=255).contains(&b);
+    let printable =
+        |b: u32| (33..=126).contains(&b) || (161..=172).contains(&b) || (174..=255).contains(&b);
     let mut next = 256;
     (0..256u32)
         .map(|b| {

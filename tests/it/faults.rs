@@ -8,8 +8,10 @@ use packmill::{Error, Kind, Recipe};
 
 /// The error that the stream ends with, and where it stood then.
 fn run(corpus: &Corpus, recipe: Recipe) -> Result<Progress, (Error, u64)> {
-    let mut loader =
-        Loader::builder(recipe).cache(corpus.cache()).build().map_err(|error| (error, 0))?;
+    let mut loader = Loader::builder(recipe)
+        .cache(corpus.cache())
+        .build()
+        .map_err(|error| (error, 0))?;
     while let Some(batch) = loader.next() {
         batch.map_err(|error| (error, loader.progress().rows))?;
     }
@@ -43,18 +45,40 @@ fn with_line(n: usize, at: usize, line: &[u8]) -> Vec<u8> {
 fn a_bad_line_names_shard_and_record_or_is_counted() {
     let cases: [(&str, &[u8], Kind); 4] = [
         ("not json", b"{\"messages\": [", Kind::Corrupt),
-        ("utf8", b"{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}", Kind::Corrupt),
-        ("shape", b"{\"text\": \"a row of another shape\"}", Kind::Row),
-        ("role", b"{\"messages\": [{\"content\": \"nobody\"}]}", Kind::Row),
+        (
+            "utf8",
+            b"{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}",
+            Kind::Corrupt,
+        ),
+        (
+            "shape",
+            b"{\"text\": \"a row of another shape\"}",
+            Kind::Row,
+        ),
+        (
+            "role",
+            b"{\"messages\": [{\"content\": \"nobody\"}]}",
+            Kind::Row,
+        ),
     ];
     for (name, line, kind) in cases {
         let corpus = Corpus::new();
         corpus.write("chats.jsonl", &with_line(200, 123, line));
         let error = fails(&corpus, "chats.jsonl", "");
         assert_eq!(error.record(), Some(123), "{name}: {error}");
-        assert!(error.shard().is_some_and(|s| s.contains("chats.jsonl")), "{name}: {error}");
-        assert!(error.kind() == kind || error.kind() == Kind::Row, "{name}: {error:?}");
-        let progress = run(&corpus, corpus.recipe("chats.jsonl", &format!("{SMALL}\n{SKIP}"))).unwrap();
+        assert!(
+            error.shard().is_some_and(|s| s.contains("chats.jsonl")),
+            "{name}: {error}"
+        );
+        assert!(
+            error.kind() == kind || error.kind() == Kind::Row,
+            "{name}: {error:?}"
+        );
+        let progress = run(
+            &corpus,
+            corpus.recipe("chats.jsonl", &format!("{SMALL}\n{SKIP}")),
+        )
+        .unwrap();
         let records = &progress.ledger.sources[0].1.records;
         assert_eq!((records.taken, records.delivered), (200, 199), "{name}");
         assert_eq!(records.dropped.get(&Reason::BadRecord), Some(&1), "{name}");
@@ -78,7 +102,10 @@ fn more_bad_records_than_allowed_stop_the_run() {
     text.push_str(&"{}\n".repeat(60));
     corpus.write("chats.jsonl", text.as_bytes());
     let error = fails(&corpus, "chats.jsonl", SKIP);
-    assert!(error.to_string().contains("more than on_bad_record allows"), "{error}");
+    assert!(
+        error.to_string().contains("more than on_bad_record allows"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -88,8 +115,15 @@ fn a_cut_zstd_shard() {
     corpus.write("chats.jsonl.zst", &bytes[..bytes.len() - 100]);
     let error = fails(&corpus, "chats.jsonl.zst", "");
     assert_eq!(error.kind(), Kind::Corrupt, "{error:?}");
-    assert!(error.shard().is_some_and(|s| s.contains("chats.jsonl.zst")), "{error}");
-    let progress = run(&corpus, corpus.recipe("chats.jsonl.zst", &format!("{SMALL}\n{SKIP}"))).unwrap();
+    assert!(
+        error.shard().is_some_and(|s| s.contains("chats.jsonl.zst")),
+        "{error}"
+    );
+    let progress = run(
+        &corpus,
+        corpus.recipe("chats.jsonl.zst", &format!("{SMALL}\n{SKIP}")),
+    )
+    .unwrap();
     let account = &progress.ledger.sources[0].1;
     assert_eq!(account.unreadable.blocks, 1);
     assert!(account.unreadable.bytes > 0);
@@ -104,7 +138,10 @@ fn a_flipped_byte_in_a_streamed_frame() {
     let corpus = Corpus::new();
     corpus.write("chats.jsonl.zst", &bytes);
     let error = fails(&corpus, "chats.jsonl.zst", "hold: 0");
-    assert!(matches!(error.kind(), Kind::Corrupt | Kind::Row), "{error:?}");
+    assert!(
+        matches!(error.kind(), Kind::Corrupt | Kind::Row),
+        "{error:?}"
+    );
     assert!(error.shard().is_some(), "{error}");
 }
 
@@ -113,7 +150,11 @@ fn an_empty_corpus_and_a_glob_without_a_match() {
     let corpus = Corpus::new();
     corpus.write("empty.jsonl", b"");
     corpus.write("blank.jsonl", b"\n  \n\n");
-    assert!(fails(&corpus, "empty.jsonl", "").to_string().contains("empty"));
+    assert!(
+        fails(&corpus, "empty.jsonl", "")
+            .to_string()
+            .contains("empty")
+    );
     fails(&corpus, "blank.jsonl", "");
     let error = fails(&corpus, "nothing-*.jsonl", "");
     assert_eq!(error.kind(), Kind::Recipe);
@@ -128,7 +169,10 @@ fn a_template_that_raises() {
     let error = fails(&corpus, "chats.jsonl", "template: raising.jinja");
     assert_eq!(error.kind(), Kind::Template, "{error:?}");
     assert!(error.to_string().contains("too many turns"), "{error}");
-    assert!(error.record().is_some() && error.shard().is_some(), "{error}");
+    assert!(
+        error.record().is_some() && error.shard().is_some(),
+        "{error}"
+    );
 }
 
 #[test]
@@ -137,13 +181,17 @@ fn a_template_without_end() {
     let template = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}{% generation %}{% endgeneration %}";
     corpus.write("endless.jinja", template.as_bytes());
     let error = fails(&corpus, "chats.jsonl", "template: endless.jinja");
-    assert!(matches!(error.kind(), Kind::Template | Kind::Limit), "{error:?}");
+    assert!(
+        matches!(error.kind(), Kind::Template | Kind::Limit),
+        "{error:?}"
+    );
 }
 
 #[test]
 fn nothing_trained_anywhere_is_an_error_not_silence() {
     let corpus = Corpus::with_chats(50);
-    let template = "{% for m in messages %}{{ m.content }}{% endfor %}{% generation %}{% endgeneration %}";
+    let template =
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% generation %}{% endgeneration %}";
     corpus.write("untrained.jinja", template.as_bytes());
     let error = fails(&corpus, "chats.jsonl", "template: untrained.jinja");
     assert!(error.to_string().contains("no row"), "{error}");
@@ -152,7 +200,10 @@ fn nothing_trained_anywhere_is_an_error_not_silence() {
 #[test]
 fn nothing_trained_in_an_endless_stream_stops_too() {
     let corpus = Corpus::with_chats(50);
-    corpus.write("untrained.jinja", b"{% for m in messages %}{{ m.content }}{% endfor %}{% generation %}{% endgeneration %}");
+    corpus.write(
+        "untrained.jinja",
+        b"{% for m in messages %}{{ m.content }}{% endfor %}{% generation %}{% endgeneration %}",
+    );
     let more = SMALL.replace("epochs: 1", "epochs: null");
     let recipe = corpus.recipe("chats.jsonl", &format!("{more}\ntemplate: untrained.jinja"));
     let (error, _) = run(&corpus, recipe).unwrap_err();
@@ -162,7 +213,10 @@ fn nothing_trained_in_an_endless_stream_stops_too() {
 #[test]
 fn a_template_without_generation_tags_is_refused_with_the_remedy() {
     let corpus = Corpus::with_chats(5);
-    corpus.write("plain.jinja", b"{% for m in messages %}{{ m.content }}{% endfor %}");
+    corpus.write(
+        "plain.jinja",
+        b"{% for m in messages %}{{ m.content }}{% endfor %}",
+    );
     let error = fails(&corpus, "chats.jsonl", "template: plain.jinja");
     assert_eq!(error.kind(), Kind::Mask);
     assert!(error.to_string().contains("generation"), "{error}");
@@ -181,8 +235,14 @@ fn a_streamed_source_with_too_few_blocks_is_refused() {
 #[test]
 fn an_overlong_example_with_error() {
     let corpus = Corpus::with_chats(50);
-    let more = SMALL.replace("sequence_length: 512", "sequence_length: 64, overlong: error");
+    let more = SMALL.replace(
+        "sequence_length: 512",
+        "sequence_length: 64, overlong: error",
+    );
     let (error, _) = run(&corpus, corpus.recipe("chats.jsonl", &more)).unwrap_err();
     assert_eq!(error.kind(), Kind::Pack, "{error:?}");
-    assert!(error.record().is_some() && error.shard().is_some(), "{error}");
+    assert!(
+        error.record().is_some() && error.shard().is_some(),
+        "{error}"
+    );
 }

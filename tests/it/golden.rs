@@ -4,11 +4,18 @@ use crate::corpus::{Corpus, SMALL, chats, zstd_frames};
 use packmill::pipeline::Loader;
 
 fn digest(corpus: &Corpus, paths: &str, more: &str) -> String {
-    let mut loader = Loader::builder(corpus.recipe(paths, more)).cache(corpus.cache()).build().unwrap();
+    let mut loader = Loader::builder(corpus.recipe(paths, more))
+        .cache(corpus.cache())
+        .build()
+        .unwrap();
     for batch in loader.by_ref() {
         batch.unwrap();
     }
-    format!("{} rows {}", loader.progress().rows, loader.progress().digest)
+    format!(
+        "{} rows {}",
+        loader.progress().rows,
+        loader.progress().digest
+    )
 }
 
 #[test]
@@ -25,7 +32,10 @@ fn held() {
 fn packers() {
     let corpus = Corpus::with_chats(400);
     for (strategy, expected) in [("concat", ""), ("none", "")] {
-        let more = SMALL.replace("sequence_length: 512", &format!("sequence_length: 512, strategy: {strategy}"));
+        let more = SMALL.replace(
+            "sequence_length: 512",
+            &format!("sequence_length: 512, strategy: {strategy}"),
+        );
         let found = digest(&corpus, "chats.jsonl", &more);
         assert_eq!(found, expected, "{strategy}");
     }

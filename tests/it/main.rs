@@ -1,6 +1,12 @@
 //! One integration binary; each module says what belongs there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests may")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests may"
+)]
 
 mod corpus; // what tests stream: a tiny tokenizer, a template, chats, shards in every codec
 

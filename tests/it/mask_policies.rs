@@ -12,7 +12,10 @@ fn samples(rows: &[&str], more: &str) -> Vec<Result<Example, Reason>> {
     corpus.write("rows.jsonl", (rows.join("\n") + "\n").as_bytes());
     let recipe = corpus.recipe("rows.jsonl", more);
     let model = Arc::new(Model::load(&recipe).unwrap());
-    Samples::open(&recipe, &model, &corpus.cache()).unwrap().map(|s| s.unwrap().content).collect()
+    Samples::open(&recipe, &model, &corpus.cache())
+        .unwrap()
+        .map(|s| s.unwrap().content)
+        .collect()
 }
 
 /// The trained parts as text; the end-of-turn token is written `^`.
@@ -22,8 +25,16 @@ fn trained(example: &Example) -> Vec<String> {
         .iter()
         .map(|span| {
             let ids = &example.ids[span.start as usize..span.end as usize];
-            let bytes: Vec<u8> =
-                ids.iter().map(|&id| if id == IM_END { b'^' } else { u8::try_from(id).unwrap_or(b'#') }).collect();
+            let bytes: Vec<u8> = ids
+                .iter()
+                .map(|&id| {
+                    if id == IM_END {
+                        b'^'
+                    } else {
+                        u8::try_from(id).unwrap_or(b'#')
+                    }
+                })
+                .collect();
             String::from_utf8(bytes).unwrap()
         })
         .collect()
@@ -52,12 +63,19 @@ fn last_assistant() {
 fn all_trains_everything() {
     let sample = &samples(&[CHAT], "mask: {train: all}")[0];
     let example = sample.as_ref().unwrap();
-    assert_eq!(example.trained, [0..u32::try_from(example.ids.len()).unwrap()]);
+    assert_eq!(
+        example.trained,
+        [0..u32::try_from(example.ids.len()).unwrap()]
+    );
 }
 
 #[test]
 fn r22_a_messages_own_flag_wins_over_its_role() {
-    let row = CHAT.replacen(r#""content": "Yes.""#, r#""content": "Yes.", "train": false"#, 1);
+    let row = CHAT.replacen(
+        r#""content": "Yes.""#,
+        r#""content": "Yes.", "train": false"#,
+        1,
+    );
     assert_eq!(one(&row, ""), ["No.^"]);
     let row = CHAT.replacen(r#""content": "No.""#, r#""content": "No.", "weight": 0"#, 1);
     assert_eq!(one(&row, ""), ["Yes.^"]);
@@ -73,7 +91,7 @@ fn markers_with_and_without_instruction() {
 
 #[test]
 fn a_record_without_a_marker_is_dropped_by_its_own_reason() {
-    let more = r#"mask: {train: markers, markers: {response: "### Answer:"}}"#;
+    let more = r#"mask: {train: markers, markers: {response: "Answer:"}}"#;
     assert_eq!(samples(&[CHAT], more), [Err(Reason::NoMarker)]);
 }
 
@@ -89,7 +107,10 @@ fn completion_of_messages_and_of_text() {
 fn r10_text_gets_its_end_once() {
     let ids = |text: &str| {
         let row = serde_json::json!({ "text": text }).to_string();
-        samples(&[&row], "mask: {train: all}").remove(0).unwrap().ids
+        samples(&[&row], "mask: {train: all}")
+            .remove(0)
+            .unwrap()
+            .ids
     };
     assert_eq!(ids("ab"), [97, 98, IM_END]);
     assert_eq!(ids("ab<|im_end|>"), [97, 98, IM_END]);
@@ -105,7 +126,11 @@ fn r23_given_labels_are_untouched() {
     let samples = samples(&rows, "");
     assert_eq!(samples[0].as_ref().unwrap().trained, [1..2, 3..4]);
     assert_eq!(samples[1], Err(Reason::NoTrainedToken));
-    assert_eq!(samples[2], Err(Reason::NoTrainedToken), "position 0 is never a target");
+    assert_eq!(
+        samples[2],
+        Err(Reason::NoTrainedToken),
+        "position 0 is never a target"
+    );
 }
 
 #[test]

@@ -25,10 +25,16 @@ impl Oracle {
     /// The reference, or the reason why it is not here.
     fn find() -> Result<Self, String> {
         let there = |path: PathBuf| {
-            if path.exists() { Ok(path) } else { Err(format!("{} is not here", path.display())) }
+            if path.exists() {
+                Ok(path)
+            } else {
+                Err(format!("{} is not here", path.display()))
+            }
         };
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-        let from = |name: &str, default: &str| std::env::var_os(name).map_or(home.join(default), PathBuf::from);
+        let from = |name: &str, default: &str| {
+            std::env::var_os(name).map_or(home.join(default), PathBuf::from)
+        };
         let shared = there(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"))?;
         there(shared.join("oracle/oracle.py"))?;
         let environments = there(from("PACKMILL_ORACLE", "packmill-oracle"))?;
@@ -36,10 +42,22 @@ impl Oracle {
         let tokenizers = there(from("PACKMILL_TOKENIZERS", "packmill-tokenizers"))?;
         there(tokenizers.join("qwen3/tokenizer.json"))?;
         let packages = there(environments.join("venv-trl/lib"))?;
-        let python = std::fs::read_dir(packages).ok().and_then(|mut dir| dir.next()?.ok()).ok_or("no packages")?;
+        let python = std::fs::read_dir(packages)
+            .ok()
+            .and_then(|mut dir| dir.next()?.ok())
+            .ok_or("no packages")?;
         let templates = there(python.path().join("site-packages/trl/chat_templates"))?;
-        let rows = std::env::var("PACKMILL_ORACLE_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
-        Ok(Oracle { shared, environments, tokenizers, templates, rows })
+        let rows = std::env::var("PACKMILL_ORACLE_ROWS")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(40);
+        Ok(Oracle {
+            shared,
+            environments,
+            tokenizers,
+            templates,
+            rows,
+        })
     }
 
     /// The first rows of a corpus, decompressed.
@@ -50,7 +68,9 @@ impl Oracle {
             .filter(|p| {
                 let name = p.file_name().unwrap().to_string_lossy().into_owned();
                 let rest = name.strip_prefix(corpus);
-                rest.is_some_and(|rest| rest == ".jsonl.zst" || (rest.starts_with('-') && rest.ends_with(".jsonl.zst")))
+                rest.is_some_and(|rest| {
+                    rest == ".jsonl.zst" || (rest.starts_with('-') && rest.ends_with(".jsonl.zst"))
+                })
             })
             .collect();
         shards.sort();
@@ -58,7 +78,10 @@ impl Oracle {
         let mut count = 0;
         for shard in shards {
             let mut text = String::new();
-            zstd::Decoder::new(std::fs::File::open(shard).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+            zstd::Decoder::new(std::fs::File::open(shard).unwrap())
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
             for line in text.split_inclusive('\n') {
                 if count == self.rows {
                     return lines;
@@ -77,12 +100,26 @@ impl Oracle {
         std::fs::write(&corpus, self.rows(case.corpus)).unwrap();
         let template = self.templates.join(format!("{}.jinja", case.template));
         let tokenizer = self.tokenizers.join(case.tokenizer);
-        let environment = if case.mode == "collator" { "venv-collator" } else { "venv-trl" };
+        let environment = if case.mode == "collator" {
+            "venv-collator"
+        } else {
+            "venv-trl"
+        };
         let output = dir.path().join("reference.jsonl");
         let mut command = Command::new(self.environments.join(environment).join("bin/python"));
-        command.arg(self.shared.join("oracle/oracle.py")).args(["--mode", case.mode]);
-        command.arg("--tokenizer").arg(&tokenizer).arg("--template").arg(&template);
-        command.arg("--corpus").arg(&corpus).arg("--output").arg(&output);
+        command
+            .arg(self.shared.join("oracle/oracle.py"))
+            .args(["--mode", case.mode]);
+        command
+            .arg("--tokenizer")
+            .arg(&tokenizer)
+            .arg("--template")
+            .arg(&template);
+        command
+            .arg("--corpus")
+            .arg(&corpus)
+            .arg("--output")
+            .arg(&output);
         if case.mode == "collator" {
             command.args(["--response-template", "<|im_start|>assistant\n"]);
             command.args(["--instruction-template", "<|im_start|>user\n"]);
@@ -99,18 +136,34 @@ impl Oracle {
         );
         let recipe = Recipe::parse(&text, dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
         let model = Arc::new(Model::load(&recipe).unwrap());
-        let reference: Vec<Value> =
-            std::fs::read_to_string(output).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let reference: Vec<Value> = std::fs::read_to_string(output)
+            .unwrap()
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         let (mut rows, mut compared, mut equal) = (0, 0, 0);
-        for (sample, expected) in Samples::open(&recipe, &model, dir.path()).unwrap().zip(&reference) {
+        for (sample, expected) in Samples::open(&recipe, &model, dir.path())
+            .unwrap()
+            .zip(&reference)
+        {
             let sample = sample.unwrap();
             rows += 1;
             if expected.get("error").is_some() {
                 continue; // the reference cannot render it; whether we can is not its matter
             }
             compared += 1;
-            let ids: Vec<i64> = expected["input_ids"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
-            let labels: Vec<i64> = expected["labels"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
+            let ids: Vec<i64> = expected["input_ids"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_i64().unwrap())
+                .collect();
+            let labels: Vec<i64> = expected["labels"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_i64().unwrap())
+                .collect();
             let same = match &sample.content {
                 Ok(example) => {
                     let mut own = vec![-100; example.ids.len()];
@@ -119,7 +172,12 @@ impl Oracle {
                             own[at] = i64::from(example.ids[at]);
                         }
                     }
-                    example.ids.iter().map(|&id| i64::from(id)).eq(ids.iter().copied()) && own == labels
+                    example
+                        .ids
+                        .iter()
+                        .map(|&id| i64::from(id))
+                        .eq(ids.iter().copied())
+                        && own == labels
                 }
                 Err(_) => labels.iter().skip(1).all(|&label| label == -100),
             };
@@ -151,7 +209,10 @@ fn check(cases: &[Case<'_>]) {
     };
     for case in cases {
         if !oracle.tokenizers.join(case.tokenizer).exists() {
-            eprintln!("tokenizer {} is not here, so {case:?} was not compared", case.tokenizer);
+            eprintln!(
+                "tokenizer {} is not here, so {case:?} was not compared",
+                case.tokenizer
+            );
             continue;
         }
         let (rows, compared, equal) = oracle.compare(case);
@@ -161,41 +222,69 @@ fn check(cases: &[Case<'_>]) {
 }
 
 fn assistant<'a>(template: &'a str, corpus: &'a str) -> Case<'a> {
-    Case { mode: "assistant", tokenizer: "qwen3", template, corpus }
+    Case {
+        mode: "assistant",
+        tokenizer: "qwen3",
+        template,
+        corpus,
+    }
 }
 
 #[test]
 fn assistant_spans() {
-    check(&[assistant("qwen3_training", "sgd"), assistant("qwen3_training", "sgd_tools")]);
+    check(&[
+        assistant("qwen3_training", "sgd"),
+        assistant("qwen3_training", "sgd_tools"),
+    ]);
 }
 
 #[test]
 fn completion() {
-    check(&[Case { mode: "completion", ..assistant("qwen3_training", "gsm8k") }]);
+    check(&[Case {
+        mode: "completion",
+        ..assistant("qwen3_training", "gsm8k")
+    }]);
 }
 
 #[test]
 fn collator_markers() {
-    check(&[Case { mode: "collator", ..assistant("qwen3_training", "sgd") }]);
+    check(&[Case {
+        mode: "collator",
+        ..assistant("qwen3_training", "sgd")
+    }]);
 }
 
 #[test]
 fn other_tokenizers() {
-    for (tokenizer, template) in
-        [("llama3_1", "llama3_training"), ("deepseek_v3", "deepseekv3_training"), ("llama2", "llava_next_training")]
-    {
-        check(&[Case { tokenizer, ..assistant(template, "sgd") }]);
+    for (tokenizer, template) in [
+        ("llama3_1", "llama3_training"),
+        ("deepseek_v3", "deepseekv3_training"),
+        ("llama2", "llava_next_training"),
+    ] {
+        check(&[Case {
+            tokenizer,
+            ..assistant(template, "sgd")
+        }]);
     }
 }
 
 #[test]
 fn training_templates() {
     let all = std::env::var("PACKMILL_ORACLE_TEMPLATES").is_ok_and(|v| v == "all");
-    let mut names: Vec<String> = vec!["gptoss_training".to_owned(), "deepseekv3_training".to_owned()];
+    let mut names: Vec<String> = vec![
+        "gptoss_training".to_owned(),
+        "deepseekv3_training".to_owned(),
+    ];
     if let (true, Ok(oracle)) = (all, Oracle::find()) {
         names = std::fs::read_dir(&oracle.templates)
             .unwrap()
-            .filter_map(|e| e.unwrap().file_name().to_string_lossy().strip_suffix(".jinja").map(str::to_owned))
+            .filter_map(|e| {
+                e.unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .strip_suffix(".jinja")
+                    .map(str::to_owned)
+            })
             .filter(|name| name.ends_with("_training"))
             .collect();
         names.sort();

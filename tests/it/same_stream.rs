@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn load(corpus: &Corpus, recipe: Recipe) -> (Vec<Batch>, Progress) {
-    let mut loader = Loader::builder(recipe).cache(corpus.cache()).build().unwrap();
+    let mut loader = Loader::builder(recipe)
+        .cache(corpus.cache())
+        .build()
+        .unwrap();
     let batches: Vec<Batch> = loader.by_ref().map(|batch| batch.unwrap()).collect();
     let progress = loader.progress().clone();
     assert!(progress.ledger.balanced(), "{:?}", progress.ledger);
@@ -26,7 +29,10 @@ fn workers_prefetch_and_io_change_nothing() {
                 let mut recipe = corpus.recipe("chats.jsonl", SMALL);
                 (recipe.workers, recipe.prefetch, recipe.io) = (Some(workers), prefetch, io);
                 let other = load(&corpus, recipe).1;
-                assert_eq!(other.digest, base.digest, "workers {workers}, prefetch {prefetch}, {io:?}");
+                assert_eq!(
+                    other.digest, base.digest,
+                    "workers {workers}, prefetch {prefetch}, {io:?}"
+                );
                 assert_eq!(other.ledger, base.ledger);
             }
         }
@@ -42,12 +48,19 @@ fn held_codecs_give_the_same_stream() {
         ("frames", zstd_frames(&text, 40)),
         ("one", zstd_frames(&text, 1_000_000)),
         ("gzip", gzip(&text)),
-        ("members", [gzip(&text[..text.len() / 2]), gzip(&text[text.len() / 2..])].concat()),
+        (
+            "members",
+            [gzip(&text[..text.len() / 2]), gzip(&text[text.len() / 2..])].concat(),
+        ),
     ] {
         std::fs::create_dir(corpus.path(folder)).unwrap();
         corpus.write(&format!("{folder}/chats"), &bytes);
     }
-    let digest = |folder: &str| load(&corpus, corpus.recipe(&format!("{folder}/chats"), SMALL)).1.digest;
+    let digest = |folder: &str| {
+        load(&corpus, corpus.recipe(&format!("{folder}/chats"), SMALL))
+            .1
+            .digest
+    };
     let plain = digest("plain");
     for folder in ["frames", "one", "gzip", "members"] {
         assert_eq!(digest(folder), plain, "{folder}");
@@ -73,8 +86,11 @@ fn rows_a_batch_and_label_form_change_no_row() {
 fn steps_end_delivery_and_change_no_row() {
     let corpus = Corpus::with_chats(300);
     let (all, _) = load(&corpus, corpus.recipe("chats.jsonl", SMALL));
-    let mut loader =
-        Loader::builder(corpus.recipe("chats.jsonl", SMALL)).cache(corpus.cache()).steps(3).build().unwrap();
+    let mut loader = Loader::builder(corpus.recipe("chats.jsonl", SMALL))
+        .cache(corpus.cache())
+        .steps(3)
+        .build()
+        .unwrap();
     let some: Vec<Batch> = loader.by_ref().map(|b| b.unwrap()).collect();
     assert_eq!(some.len(), 3);
     assert_eq!(loader.progress().steps, 3);
@@ -97,11 +113,17 @@ fn delivers_every_sample(corpus: &Corpus, recipe: &Recipe, epochs: usize) {
     let mut supervised = 0;
     for batch in &batches {
         supervised += batch.num_label_tokens();
-        let ids: Vec<u32> = batch.input_ids().iter().map(|id| u32::try_from(id).unwrap()).collect();
+        let ids: Vec<u32> = batch
+            .input_ids()
+            .iter()
+            .map(|id| u32::try_from(id).unwrap())
+            .collect();
         for (cut, &length) in batch.cu_seqlens().windows(2).zip(batch.segment_lengths()) {
             if length > 0 {
                 let start = cut[0] as usize;
-                *found.entry(ids[start..start + length as usize].to_vec()).or_default() += 1;
+                *found
+                    .entry(ids[start..start + length as usize].to_vec())
+                    .or_default() += 1;
             }
         }
     }
@@ -118,7 +140,11 @@ fn every_record_exactly_once_an_epoch_held() {
     let corpus = Corpus::with_chats(500);
     let long = SMALL.replace("512", "1500");
     delivers_every_sample(&corpus, &corpus.recipe("chats.jsonl", &long), 1);
-    delivers_every_sample(&corpus, &corpus.recipe("chats.jsonl", &long.replace("epochs: 1", "epochs: 3")), 3);
+    delivers_every_sample(
+        &corpus,
+        &corpus.recipe("chats.jsonl", &long.replace("epochs: 1", "epochs: 3")),
+        3,
+    );
 }
 
 #[test]
@@ -127,13 +153,27 @@ fn every_record_exactly_once_an_epoch_streamed() {
     let corpus = Corpus::new();
     // Frames that end in the middle of lines, so that records cross blocks.
     let bytes = text.as_bytes();
-    let frames: Vec<u8> = bytes.chunks(3_001).flat_map(|part| zstd::bulk::compress(part, 3).unwrap()).collect();
+    let frames: Vec<u8> = bytes
+        .chunks(3_001)
+        .flat_map(|part| zstd::bulk::compress(part, 3).unwrap())
+        .collect();
     corpus.write("chats-0.jsonl.zst", &frames);
     corpus.write("chats-1.jsonl.zst", &zstd_frames(&chats(100), 3));
     let more = format!("{}\nhold: 0", SMALL.replace("512", "1500"));
     delivers_every_sample(&corpus, &corpus.recipe("chats-*.jsonl.zst", &more), 1);
-    let mmap = load(&corpus, corpus.recipe("chats-*.jsonl.zst", &format!("{more}\nio: mmap"))).1;
-    let pread = load(&corpus, corpus.recipe("chats-*.jsonl.zst", &format!("{more}\nio: pread\nprefetch: 1"))).1;
+    let mmap = load(
+        &corpus,
+        corpus.recipe("chats-*.jsonl.zst", &format!("{more}\nio: mmap")),
+    )
+    .1;
+    let pread = load(
+        &corpus,
+        corpus.recipe(
+            "chats-*.jsonl.zst",
+            &format!("{more}\nio: pread\nprefetch: 1"),
+        ),
+    )
+    .1;
     assert_eq!(mmap.digest, pread.digest);
 }
 
@@ -144,7 +184,10 @@ fn shuffle_off_with_one_lane_delivers_in_corpus_order() {
     let (batches, _) = load(&corpus, corpus.recipe("chats.jsonl", more));
     let mut blocks = Vec::new();
     for batch in &batches {
-        for segment in batch.provenance().chunks(packmill::batch::PROVENANCE_FIELDS.len()) {
+        for segment in batch
+            .provenance()
+            .chunks(packmill::batch::PROVENANCE_FIELDS.len())
+        {
             blocks.push(segment[2]);
         }
     }
@@ -156,18 +199,35 @@ fn no_spool_stays_behind() {
     let corpus = Corpus::new();
     corpus.write("chats.jsonl.zst", &zstd_frames(&chats(50), 10));
     let recipe = corpus.recipe("chats.jsonl.zst", SMALL);
-    let mut loader = Loader::builder(recipe).cache(corpus.cache()).build().unwrap();
+    let mut loader = Loader::builder(recipe)
+        .cache(corpus.cache())
+        .build()
+        .unwrap();
     loader.next().unwrap().unwrap();
-    assert!(!crate::corpus::holds_no_file(&corpus.cache()), "a held zstd source should be spooled");
+    assert!(
+        !crate::corpus::holds_no_file(&corpus.cache()),
+        "a held zstd source should be spooled"
+    );
     drop(loader);
-    let left: Vec<_> = walk(&corpus.cache()).into_iter().filter(|f| !f.ends_with("lock")).collect();
+    let left: Vec<_> = walk(&corpus.cache())
+        .into_iter()
+        .filter(|f| !f.ends_with("lock"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 fn walk(folder: &std::path::Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     entries
         .flatten()
-        .flat_map(|e| if e.path().is_dir() { walk(&e.path()) } else { vec![e.path().display().to_string()] })
+        .flat_map(|e| {
+            if e.path().is_dir() {
+                walk(&e.path())
+            } else {
+                vec![e.path().display().to_string()]
+            }
+        })
         .collect()
 }

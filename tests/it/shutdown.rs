@@ -1,7 +1,6 @@
 //! Dropping early, consuming slowly, running inside somebody else's runtime: a clean join, never a hang.
 
 use crate::corpus::{Corpus, SMALL};
-use futures::StreamExt;
 use packmill::pipeline::Loader;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -20,7 +19,10 @@ fn within_a_minute(work: impl FnOnce() + Send + 'static) {
 
 fn endless(corpus: &Corpus) -> Loader {
     let recipe = corpus.recipe("chats.jsonl", &SMALL.replace("epochs: 1", "epochs: null"));
-    Loader::builder(recipe).cache(corpus.cache()).build().unwrap()
+    Loader::builder(recipe)
+        .cache(corpus.cache())
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -45,7 +47,11 @@ fn a_slow_consumer_holds_the_pipeline_back() {
         std::thread::sleep(Duration::from_millis(300));
         let first = loader.stats()[5].items;
         std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(loader.stats()[5].items, first, "batches are made without anybody taking them");
+        assert_eq!(
+            loader.stats()[5].items,
+            first,
+            "batches are made without anybody taking them"
+        );
         loader.next().unwrap().unwrap();
     });
 }
@@ -54,7 +60,10 @@ fn a_slow_consumer_holds_the_pipeline_back() {
 fn after_its_end_nothing_follows() {
     within_a_minute(|| {
         let corpus = Corpus::with_chats(30);
-        let mut loader = Loader::builder(corpus.recipe("chats.jsonl", SMALL)).cache(corpus.cache()).build().unwrap();
+        let mut loader = Loader::builder(corpus.recipe("chats.jsonl", SMALL))
+            .cache(corpus.cache())
+            .build()
+            .unwrap();
         while let Some(batch) = loader.next() {
             batch.unwrap();
         }
@@ -67,18 +76,35 @@ async fn is_a_stream_in_a_current_thread_runtime() {
     let corpus = Corpus::with_chats(100);
     let mut loader = endless(&corpus);
     for _ in 0..5 {
-        loader.next().await.unwrap().unwrap();
+        futures::StreamExt::next(&mut loader)
+            .await
+            .unwrap()
+            .unwrap();
     }
     drop(loader);
-    let iterated = Loader::builder(corpus.recipe("chats.jsonl", SMALL)).cache(corpus.cache()).build().unwrap();
+    let iterated = Loader::builder(corpus.recipe("chats.jsonl", SMALL))
+        .cache(corpus.cache())
+        .build()
+        .unwrap();
     assert!(Iterator::count(iterated) > 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn is_a_stream_in_a_multi_thread_runtime() {
     let corpus = Corpus::with_chats(100);
-    let one = endless(&corpus).take(10).map(|b| b.unwrap().digest()).collect::<Vec<_>>();
-    let two = endless(&corpus).take(10).map(|b| b.unwrap().digest()).collect::<Vec<_>>();
-    let (one, two) = tokio::join!(one, two);
+    async fn digests(mut loader: Loader) -> Vec<packmill::batch::Digest> {
+        let mut digests = Vec::new();
+        for _ in 0..10 {
+            digests.push(
+                futures::StreamExt::next(&mut loader)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .digest(),
+            );
+        }
+        digests
+    }
+    let (one, two) = tokio::join!(digests(endless(&corpus)), digests(endless(&corpus)));
     assert_eq!(one, two);
 }
