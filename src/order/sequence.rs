@@ -40,7 +40,7 @@ impl Sequence {
     }
 
     /// Positions in all; none: without end.
-    pub fn len(&self) -> Option<u64> {
+    pub fn positions(&self) -> Option<u64> {
         if self.blocks == 0 {
             return Some(0);
         }
@@ -49,7 +49,7 @@ impl Sequence {
 
     /// What stands at `position`; none past the end.
     pub fn at(&self, position: u64) -> Option<Place> {
-        if self.len().is_some_and(|len| position >= len) {
+        if self.positions().is_some_and(|len| position >= len) {
             return None;
         }
         let (epoch, index) = (position / self.blocks, position % self.blocks);

@@ -177,11 +177,11 @@ mod tests {
     fn golden() {
         let s = shuffle(10, 17);
         let order: Vec<u64> = (0..10).map(|i| s.at(i)).collect();
-        insta::assert_compact_json_snapshot!(order, @"");
+        assert_eq!(order, [4, 0, 7, 9, 1, 3, 2, 5, 6, 8]);
         let s = Shuffle::new(
             1 << 40,
             Key::new(1, "sgd", 3, Use::Records { block: 5, run: 2 }),
         );
-        insta::assert_compact_json_snapshot!([s.at(0), s.at(1), s.at(1 << 39)], @"");
+        assert_eq!([s.at(0), s.at(1), s.at(1 << 39)], [0; 3]);
     }
 }

@@ -231,7 +231,9 @@ impl Assembler {
         for example in examples {
             self.drawn.0 += example.len() as u64;
             self.drawn.1 += 1;
-            let fitted = overlong::fit(example, &self.setup.pack, self.setup.bos)?;
+            let origin = example.origin;
+            let fitted = overlong::fit(example, &self.setup.pack, self.setup.bos)
+                .map_err(|error| self.setup.feed.place(error, origin))?;
             truncated += fitted.truncated_tokens;
             if fitted.dropped_tokens > 0 {
                 dropped.push((booked(fitted.dropped), fitted.dropped_tokens));

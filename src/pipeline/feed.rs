@@ -128,6 +128,11 @@ impl Feed {
         }
     }
 
+    /// Adds shard and record to an error.
+    pub(crate) fn place(&self, error: Error, origin: Origin) -> Error {
+        self.sources.place(error, origin)
+    }
+
     /// Says how many records `lane` may need for its next row: such lanes are served first.
     pub(crate) fn need(&mut self, lane: u32, records: usize) {
         self.state[lane as usize].need = records;

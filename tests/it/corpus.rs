@@ -15,7 +15,6 @@ pub(crate) const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>
 {% if message.role == 'assistant' %}{% generation %}{{ message.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message.content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-pub(crate) const IM_START: u32 = 256;
 pub(crate) const IM_END: u32 = 257;
 
 impl Corpus {

@@ -21,24 +21,24 @@ fn digest(corpus: &Corpus, paths: &str, more: &str) -> String {
 #[test]
 fn held() {
     let corpus = Corpus::with_chats(400);
-    insta::assert_snapshot!(digest(&corpus, "chats.jsonl", SMALL), @"");
     let two = SMALL.replace("epochs: 1", "epochs: 2");
-    insta::assert_snapshot!(digest(&corpus, "chats.jsonl", &two), @"");
     let unshuffled = format!("{SMALL}\nshuffle: false");
-    insta::assert_snapshot!(digest(&corpus, "chats.jsonl", &unshuffled), @"");
+    let found =
+        [SMALL, two.as_str(), unshuffled.as_str()].map(|more| digest(&corpus, "chats.jsonl", more));
+    assert_eq!(found, ["H0", "H1", "H2"]);
 }
 
 #[test]
 fn packers() {
     let corpus = Corpus::with_chats(400);
-    for (strategy, expected) in [("concat", ""), ("none", "")] {
+    let found = ["concat", "none"].map(|strategy| {
         let more = SMALL.replace(
             "sequence_length: 512",
             &format!("sequence_length: 512, strategy: {strategy}"),
         );
-        let found = digest(&corpus, "chats.jsonl", &more);
-        assert_eq!(found, expected, "{strategy}");
-    }
+        digest(&corpus, "chats.jsonl", &more)
+    });
+    assert_eq!(found, ["P0", "P1"]);
 }
 
 #[test]
@@ -46,5 +46,5 @@ fn streamed() {
     let corpus = Corpus::new();
     corpus.write("chats.jsonl.zst", &zstd_frames(&chats(400), 7));
     let more = format!("{SMALL}\nhold: 0");
-    insta::assert_snapshot!(digest(&corpus, "chats.jsonl.zst", &more), @"");
+    assert_eq!(digest(&corpus, "chats.jsonl.zst", &more), "S0");
 }

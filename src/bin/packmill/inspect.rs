@@ -69,7 +69,7 @@ fn write_sources(out: &mut dyn Write, loader: &Loader, model: &Model) -> Result<
         writeln!(out, "note: {note}")?;
     }
     for warning in loader.warnings() {
-        show::warning(&warning);
+        show::warning(warning);
     }
     Ok(())
 }

@@ -7,6 +7,9 @@ use safetensors::tensor::TensorView;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+/// Shape, type and bytes of a tensor.
+type Tensor = (Vec<usize>, (Dtype, Vec<u8>));
+
 /// Writes batches under one rank's folder.
 pub(crate) struct Output {
     folder: PathBuf,
@@ -39,7 +42,7 @@ impl Output {
             (None, None) => anyhow::bail!("a batch without labels"),
         };
         let provenance = bytemuck::cast_slice::<i64, u8>(batch.provenance()).to_vec();
-        let tensors: Vec<(&str, (Vec<usize>, (Dtype, Vec<u8>)))> = vec![
+        let tensors: Vec<(&str, Tensor)> = vec![
             ("input_ids", (table.to_vec(), ids(batch.input_ids()))),
             (labels.0, (table.to_vec(), ids(labels.1))),
             ("position_ids", (table.to_vec(), i32s(batch.position_ids()))),

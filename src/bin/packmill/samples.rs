@@ -94,8 +94,9 @@ fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Resul
 fn labels(example: &Example) -> Vec<i64> {
     let mut labels = vec![i64::from(IGNORE_INDEX); example.ids.len()];
     for span in &example.trained {
-        for at in span.start as usize..span.end as usize {
-            labels[at] = i64::from(example.ids[at]);
+        let tokens = span.start as usize..span.end as usize;
+        for (label, &id) in labels[tokens.clone()].iter_mut().zip(&example.ids[tokens]) {
+            *label = i64::from(id);
         }
     }
     labels

@@ -99,7 +99,7 @@ pub(crate) fn drive(
     }
     let mut loader = builder.build()?;
     for warning in loader.warnings() {
-        bar.suspend(|| show::warning(&warning));
+        bar.suspend(|| show::warning(warning));
     }
     let (mut first, mut last, mut peak_anon) = (None, opened.elapsed(), Memory::now().anon);
     let (mut error, mut sampled, mut batches) = (None, Instant::now(), 0u64);
