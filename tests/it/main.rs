@@ -5,6 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::single_range_in_vec_init,
+    clippy::needless_range_loop,
     reason = "tests may"
 )]
 

@@ -64,7 +64,7 @@ fn after_its_end_nothing_follows() {
             .cache(corpus.cache())
             .build()
             .unwrap();
-        while let Some(batch) = loader.next() {
+        for batch in loader.by_ref() {
             batch.unwrap();
         }
         assert!(loader.next().is_none());
