@@ -20,8 +20,8 @@ pub struct Conversation {
 pub struct Message {
     /// Who speaks.
     pub role: String,
-    /// The message as the template sees it: a map with role, content, tool_calls, … in the row's key order; keys whose
-    /// value is none removed, as the reference does; train and weight flags removed.
+    /// The message as the template sees it: a map with role, content, tool_calls, … in the row's key
+    /// order; keys whose value is none removed, as the reference does; train and weight flags removed.
     pub value: Value,
     /// The row's own say on whether it is trained.
     pub train: Option<bool>,

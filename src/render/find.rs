@@ -2,7 +2,8 @@
 //!
 //! In this order, the first that has any:
 //!
-//! 1. `chat_template.jinja`, named `default`, and `additional_chat_templates/*.jinja`, named by their files;
+//! 1. `chat_template.jinja`, named `default`, and `additional_chat_templates/*.jinja`, named by their
+//!    files;
 //! 2. `chat_template` of `tokenizer_config.json`: a string, or a list of `{name, template}`;
 //! 3. `chat_template.json`, which old processors wrote and only Transformers' processors read.
 
@@ -11,7 +12,8 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// Largest file that is read for a template. A tokenizer_config.json with a large added vocabulary has a few MiB.
+/// Largest file that is read for a template. A tokenizer_config.json with a large added vocabulary has
+/// a few MiB.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The name that a template has when nobody names it.
@@ -65,7 +67,8 @@ impl FolderTemplates {
         &self.templates
     }
 
-    /// Index in [`templates`](Self::templates) of the one for a conversation with or without tools, or of the one named.
+    /// Index in [`templates`](Self::templates) of the one for a conversation with or without tools, or
+    /// of the one named.
     ///
     /// # Errors
     /// [`Kind::Recipe`] where there is none, none of that name, or none to fall back to.

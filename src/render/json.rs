@@ -179,7 +179,8 @@ impl Writer<'_, '_, '_> {
     }
 
     fn before_item(&mut self, empty: &mut bool, level: usize) -> Result<(), Error> {
-        // A lazy list (`[x] * 1000000`) is as long as it likes, so items are paid for before they are written.
+        // A lazy list (`[x] * 1000000`) is as long as it likes, so items are paid for before they are
+        // written.
         let style = &self.style;
         let indent = style
             .indent

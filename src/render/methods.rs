@@ -1,4 +1,5 @@
-//! Methods of Python's `str`, `dict` and `list`, where templates use them and the engine's own set is silent or differs.
+//! Methods of Python's `str`, `dict` and `list`, where templates use them and the engine's own set is
+//! silent or differs.
 //!
 //! What is not here falls through to `minijinja_contrib::pycompat`.
 
@@ -132,6 +133,10 @@ fn string_method(
             let () = from_args(args)?;
             Value::from(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()))
         }
+        "title" => {
+            let () = from_args(args)?;
+            Value::from(title(text))
+        }
         "swapcase" => {
             let () = from_args(args)?;
             let swap = |c: char| -> String {
@@ -145,6 +150,10 @@ fn string_method(
         }
         "ljust" | "rjust" | "center" | "zfill" => pad(state, text, method, args)?,
         "join" => join(state, text, args)?,
+        "format" => {
+            pay_for_widths(state, text)?;
+            return Ok(None);
+        }
         _ => return Ok(None),
     };
     Ok(Some(result))
@@ -235,7 +244,35 @@ fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     lines
 }
 
-/// Position in characters of the first or last `what` within `start..end`, which count as Python's slices do.
+/// Charges what the numbers in a format string (widths, precisions) can make `str.format` print.
+fn pay_for_widths(state: &State, format: &str) -> Result<(), Error> {
+    for digits in format
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty())
+    {
+        let width = digits.parse::<u64>().unwrap_or(u64::MAX);
+        state.consume_fuel(width / BYTES_PER_FUEL)?;
+    }
+    Ok(())
+}
+
+/// `str.title`: a capital at the beginning of each run of letters.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut inside = false;
+    for c in text.chars() {
+        if inside {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+        inside = c.is_alphabetic();
+    }
+    out
+}
+
+/// Position in characters of the first or last `what` within `start..end`, which count as Python's
+/// slices do.
 fn find(text: &str, what: &str, start: Option<i64>, end: Option<i64>, last: bool) -> Option<usize> {
     let (mut first_byte, mut last_byte, mut skipped) = (0, text.len(), 0);
     if start.is_some() || end.is_some() {
@@ -412,6 +449,7 @@ mod tests {
             (r#"'a'.ljust(3, '.') ~ 'a'.rjust(3)"#, "a..  a"),
             (r#"', '.join(['a', 'b'])"#, "a, b"),
             (r#"'aBc'.swapcase()"#, "AbC"),
+            (r#"'they\'re hERE'.title()"#, "They'Re Here"),
             (r#"['a', 'b'].index('b')"#, "1"),
         ] {
             assert_eq!(eval(expression), expected, "{expression}");

@@ -1,16 +1,19 @@
 //! Stage 2 of 7: render. A conversation becomes the text that the model is trained on.
 //!
-//! The chat template decides what the model sees, so it is printed exactly as Transformers prints it: same Jinja dialect,
-//! same JSON, same numbers, same order of keys. Beside the text a render gives [spans](Rendered::spans): what the template
-//! printed inside `{% generation %}`, which is where an assistant mask comes from.
+//! The chat template decides what the model sees, so it is printed exactly as Transformers prints it:
+//! same Jinja dialect, same JSON, same numbers, same order of keys. Beside the text a render gives
+//! [spans](Rendered::spans): what the template printed inside `{% generation %}`, which is where an
+//! assistant mask comes from.
 //!
 //! - [`row`]: a record's bytes to a row of one of the shapes that the ecosystem writes
 //! - [`conversation`]: what goes in
 //! - [`template`]: compile once, render from many threads
-//! - [`source`]: the little that is rewritten in a template before the engine sees it
-//! - [`environment`], [`methods`], [`print`], [`json`], [`number`], [`clock`]: Python's side of Jinja
-//! - [`page`], [`spans`]: what comes out, bounded, and where it was printed
-//! - [`owners`]: which message a span was printed from
+//! - `source`, `concat`, `literal`: the little that is rewritten in a template before the engine
+//!   sees it
+//! - `environment`, `filters`, `methods`, `namespace`, `print`, `json`, [`number`],
+//!   `clock`: Python's side of Jinja
+//! - `page`, `spans`: what comes out, bounded, and where it was printed
+//! - `owners`: which message a span was printed from
 //! - [`find`]: the templates of a model folder
 
 pub mod conversation;
@@ -26,9 +29,13 @@ pub mod row;
 pub mod template;
 
 mod clock;
+mod concat;
 mod environment;
+mod filters;
 mod json;
+mod literal;
 mod methods;
+mod namespace;
 mod owners;
 mod page;
 mod print;
@@ -36,8 +43,11 @@ mod refusal;
 mod source;
 mod spans;
 
+#[cfg(test)]
+mod tests;
+
 pub use conversation::{Conversation, Message};
-pub use find::FolderTemplates;
+pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;
 pub use number::BigInt;
 pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};

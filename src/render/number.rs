@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// An integer beyond `i128`, as its decimal digits. Templates can print, compare for equality and serialize it; they
-/// cannot calculate with it.
+/// An integer beyond `i128`, as its decimal digits. Templates can print, compare for equality and
+/// serialize it; they cannot calculate with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigInt(pub String);
 
@@ -46,8 +46,8 @@ pub(super) fn as_float(value: &Value) -> Option<f64> {
     }
 }
 
-/// `repr(float)`: the shortest digits that read back as the same number, an exponent below 1e-4 and from 1e16 on, at
-/// least two digits in the exponent.
+/// `repr(float)`: the shortest digits that read back as the same number, an exponent below 1e-4 and
+/// from 1e16 on, at least two digits in the exponent.
 pub(super) fn write_float(out: &mut impl fmt::Write, x: f64) -> fmt::Result {
     if x.is_nan() {
         return out.write_str("nan");

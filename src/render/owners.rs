@@ -1,16 +1,17 @@
 //! Which message a span was printed from.
 //!
-//! A template is a program, and nothing in its output says which message a piece came from. So the conversation is rendered
-//! a second time with a private character in the strings of each message, one character a message: a span belongs to the
-//! message whose character it holds. The answer counts only if the text without those characters is the text that was
-//! rendered in the first place, that is if the template did not notice.
+//! A template is a program, and nothing in its output says which message a piece came from. So the
+//! conversation is rendered a second time with a private character in the strings of each message, one
+//! character a message: a span belongs to the message whose character it holds. The answer counts only
+//! if the text without those characters is the text that was rendered in the first place, that is if
+//! the template did not notice.
 
-use super::conversation::{Conversation, Message};
+use super::conversation::Conversation;
 use super::methods::{Ends, strip};
 use super::template::{ChatTemplate, Input, Rendered};
 use crate::error::{Error, Kind, Result, Stage};
 use minijinja::value::{Value, ValueKind};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// Private planes that marks are taken from, the first that does not occur in the text.
 const PLANES: [RangeInclusive<u32>; 2] = [0xF_0000..=0xF_FFFD, 0x10_0000..=0x10_FFFD];
@@ -30,123 +31,164 @@ enum Marking {
 impl ChatTemplate {
     /// For each span of `rendered` the index of the message that it was printed from.
     ///
-    /// Spans that show no mark (an empty answer, a constant) go by order where there is one span for each assistant message
-    /// and every other span agrees.
+    /// A span that shows no mark (an empty answer, an end-of-turn token in a block of its own) is the
+    /// one assistant message's that lies between the marks before and behind it. What is still open, or
+    /// all of them if the template notices the marks, goes by order if there is one span for each
+    /// assistant message and nothing speaks against it.
     ///
     /// # Errors
-    /// [`Kind::Mask`] where it cannot be told without guessing; what [`render`](ChatTemplate::render) gives.
+    /// [`Kind::Mask`] where it cannot be told without guessing.
     pub fn owners(&self, conversation: &Conversation, rendered: &Rendered) -> Result<Vec<usize>> {
         if rendered.spans.is_empty() {
             return Ok(Vec::new());
         }
-        let mut seen = None;
+        let mut shown = vec![None; rendered.spans.len()];
         for marking in [Marking::Everything, Marking::NotNames] {
-            seen = self.marked_owners(conversation, rendered, marking)?;
-            if seen.is_some() {
+            if let Some(marked) = self.render_marked(conversation, rendered, marking)? {
+                shown = marked.owners(conversation)?;
                 break;
             }
         }
-        let seen = seen.unwrap_or_else(|| vec![None; rendered.spans.len()]);
-        if let Some(owners) = seen.iter().copied().collect::<Option<Vec<usize>>>() {
+        if let Some(owners) = shown.iter().copied().collect::<Option<Vec<usize>>>() {
             return Ok(owners);
         }
-        let assistants: Vec<usize> = conversation
-            .messages
-            .iter()
-            .enumerate()
-            .filter(|(_, message)| message.role == "assistant")
-            .map(|(index, _)| index)
-            .collect();
-        let agrees = assistants.len() == seen.len()
-            && assistants
-                .iter()
-                .zip(&seen)
-                .all(|(assistant, owner)| owner.is_none_or(|owner| owner == *assistant));
-        if agrees {
+        let assistants: Vec<usize> = assistants(conversation).collect();
+        let agree = |(assistant, shown): (&usize, &Option<usize>)| {
+            shown.is_none_or(|shown| shown == *assistant)
+        };
+        if assistants.len() == shown.len() && assistants.iter().zip(&shown).all(agree) {
             return Ok(assistants);
         }
         Err(refusal(format!(
-            "the template has {} generation blocks for {} assistant messages, and for {} of them it cannot be told which \
-             message they were printed from",
-            seen.len(),
+            "of {} generation blocks, for {} assistant messages, {} do not show which message they print",
+            shown.len(),
             assistants.len(),
-            seen.iter().filter(|owner| owner.is_none()).count()
+            shown.iter().filter(|owner| owner.is_none()).count(),
         )))
     }
 
-    /// The owners that marks show; none if the template noticed the marks.
-    fn marked_owners(
+    /// The conversation rendered with marks; none if the template noticed them.
+    fn render_marked(
         &self,
         conversation: &Conversation,
         rendered: &Rendered,
         marking: Marking,
-    ) -> Result<Option<Vec<Option<usize>>>> {
-        let Some(plane) = PLANES
-            .into_iter()
-            .find(|plane| !rendered.text.chars().any(|c| plane.contains(&u32::from(c))))
-        else {
+    ) -> Result<Option<Marked>> {
+        let free = |plane: &RangeInclusive<u32>| {
+            !rendered.text.chars().any(|c| plane.contains(&u32::from(c)))
+        };
+        let Some(plane) = PLANES.into_iter().find(free) else {
             return Ok(None);
         };
         let mut marked = conversation.clone();
         for (message, code) in marked.messages.iter_mut().zip(plane.clone()) {
             if let Some(mark) = char::from_u32(code) {
-                mark_message(message, mark, marking);
+                message.value = mark_value(&message.value, mark, marking);
             }
         }
         // A template that fails now has noticed, since it did not fail before.
         let Ok((text, spans)) = self.render_input(&Input::new(&marked, rendered.ending)?) else {
             return Ok(None);
         };
-        let unmarked = |text: &str| -> String {
-            text.chars()
-                .filter(|c| !plane.contains(&u32::from(*c)))
-                .collect()
-        };
-        if unmarked(&text) != rendered.text || spans.len() != rendered.spans.len() {
+        let mut marks = Vec::new();
+        let mut places = Vec::new();
+        let mut unmarked = String::with_capacity(rendered.text.len());
+        for (place, c) in text.char_indices() {
+            let code = u32::from(c);
+            if plane.contains(&code) {
+                places.push(place);
+                marks.push(Mark {
+                    at: unmarked.len(),
+                    message: (code - plane.start()) as usize,
+                });
+            } else {
+                unmarked.push(c);
+            }
+        }
+        // The marks before a span's ends shift them, by four bytes each.
+        let shift = |at: usize| at - 4 * places.partition_point(|place| *place < at);
+        let shifted = spans.iter().map(|span| shift(span.start)..shift(span.end));
+        if unmarked != rendered.text || !shifted.eq(rendered.spans.iter().cloned()) {
             return Ok(None);
         }
-        let mut owners = Vec::with_capacity(spans.len());
-        for (span, original) in spans.iter().zip(&rendered.spans) {
-            let piece = text.get(span.clone()).unwrap_or_default();
-            if unmarked(piece) != rendered.text.get(original.clone()).unwrap_or_default() {
-                return Ok(None);
-            }
-            let mut codes = piece
-                .chars()
-                .map(u32::from)
-                .filter(|code| plane.contains(code));
-            let owner = codes.next();
-            if let Some(other) = codes.find(|code| Some(*code) != owner) {
-                return Err(refusal(format!(
-                    "one generation block prints messages {} and {}",
-                    owner.unwrap_or(other) - plane.start(),
-                    other - plane.start()
-                )));
-            }
-            owners.push(owner.map(|code| (code - plane.start()) as usize));
-        }
-        Ok(Some(owners))
+        Ok(Some(Marked {
+            marks,
+            spans: rendered.spans.clone(),
+        }))
     }
+}
+
+/// A mark that came out, at a byte of the text without marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    at: usize,
+    message: usize,
+}
+
+/// Where the marks came out, and the spans among them.
+#[derive(Debug)]
+struct Marked {
+    marks: Vec<Mark>,
+    spans: Vec<Range<usize>>,
+}
+
+impl Marked {
+    /// The owner of each span, where the marks show it.
+    fn owners(&self, conversation: &Conversation) -> Result<Vec<Option<usize>>> {
+        let in_order = self.marks.is_sorted_by_key(|mark| mark.message);
+        self.spans
+            .iter()
+            .map(|span| {
+                // A mark stands behind a character, so one at a span's start belongs to what is before
+                // it.
+                let first = self.marks.partition_point(|mark| mark.at <= span.start);
+                let last = self.marks.partition_point(|mark| mark.at <= span.end);
+                let inside = self.marks.get(first..last).unwrap_or_default();
+                if let Some(owner) = inside.first() {
+                    return match inside.iter().find(|mark| mark.message != owner.message) {
+                        None => Ok(Some(owner.message)),
+                        Some(other) => Err(refusal(format!(
+                            "one generation block prints messages {} and {}",
+                            owner.message, other.message
+                        ))),
+                    };
+                }
+                let before = first.checked_sub(1).and_then(|index| self.marks.get(index));
+                let behind = self.marks.get(last);
+                let from = before.map_or(0, |mark| mark.message);
+                let to = behind.map_or(usize::MAX, |mark| mark.message);
+                let mut between =
+                    assistants(conversation).filter(|index| (from..=to).contains(index));
+                Ok(match (in_order, between.next(), between.next()) {
+                    (true, owner, None) => owner,
+                    _ => None,
+                })
+            })
+            .collect()
+    }
+}
+
+fn assistants(conversation: &Conversation) -> impl Iterator<Item = usize> {
+    let messages = conversation.messages.iter().enumerate();
+    messages
+        .filter(|(_, message)| message.role == "assistant")
+        .map(|(index, _)| index)
 }
 
 fn refusal(message: String) -> Error {
     Error::new(Kind::Mask, Stage::Render, message).remedy(
-        "use a template whose generation blocks print one message each, or train all assistant turns: mask.train: assistant \
-         without train flags in the rows",
+        "use a template whose generation blocks print one message each, or train every assistant turn \
+         alike: no train flags in the rows and mask.train: assistant",
     )
 }
 
-fn mark_message(message: &mut Message, mark: char, marking: Marking) {
-    message.value = marked(&message.value, mark, marking);
-}
-
-fn marked(value: &Value, mark: char, marking: Marking) -> Value {
+fn mark_value(value: &Value, mark: char, marking: Marking) -> Value {
     match value.kind() {
         ValueKind::String => Value::from(mark_text(value.as_str().unwrap_or_default(), mark)),
         ValueKind::Seq => match value.try_iter() {
             Ok(items) => Value::from(
                 items
-                    .map(|item| marked(&item, mark, marking))
+                    .map(|item| mark_value(&item, mark, marking))
                     .collect::<Vec<_>>(),
             ),
             Err(_) => value.clone(),
@@ -161,7 +203,7 @@ fn marked(value: &Value, mark: char, marking: Marking) -> Value {
                 let item = if kept {
                     item
                 } else {
-                    marked(&item, mark, marking)
+                    mark_value(&item, mark, marking)
                 };
                 (key, item)
             })),
@@ -171,8 +213,8 @@ fn marked(value: &Value, mark: char, marking: Marking) -> Value {
     }
 }
 
-/// Puts the mark where a template is least likely to look: inside a word of each line, never at an end, which may be
-/// trimmed or compared, and never inside `<…>` or `[…]`, which may be searched for.
+/// Puts the mark where a template is least likely to look: inside a word of each line, never at an end,
+/// which may be trimmed or compared, and never inside `<…>` or `[…]`, which may be searched for.
 fn mark_text(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut closing = None;

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The name under which a render's [`Recorder`] lies in the template's scope. No identifier can be spelt so.
+/// The name under which a render's [`Recorder`] lies in the template's scope. No identifier can be
+/// spelt so.
 pub(super) const RECORDER: &str = "<recorder>";
 
 /// How generation blocks are followed.
@@ -15,9 +16,11 @@ pub(super) const RECORDER: &str = "<recorder>";
 pub(super) enum Tracking {
     /// Not at all.
     Off,
-    /// By position: right where every block prints straight to the page, since nothing can change it on the way.
+    /// By position: right where every block prints straight to the page, since nothing can change it on
+    /// the way.
     Position,
-    /// By sentinels around the block's text, for blocks that are printed into a capture (a macro, a set block) first.
+    /// By sentinels around the block's text, for blocks that are printed into a capture (a macro, a set
+    /// block) first.
     Sentinels {
         /// Printed before the block.
         open: char,
@@ -57,8 +60,8 @@ impl Object for Recorder {
     }
 }
 
-/// The filter that a `{% generation %}` block is rewritten to: `body` is what the block printed, and what it returns is
-/// printed in its place.
+/// The filter that a `{% generation %}` block is rewritten to: `body` is what the block printed, and
+/// what it returns is printed in its place.
 pub(super) fn generation(state: &State, body: &Value) -> Result<Value, Error> {
     let recorder = state.lookup(RECORDER);
     let Some(recorder) = recorder

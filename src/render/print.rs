@@ -23,8 +23,8 @@ pub(super) fn write_str(
 
 /// Prints a value as `repr()` does. `nesting` is how much deeper containers may go.
 ///
-/// Items and strings are charged as fuel before they are printed, since a lazy list (`[x] * 1000000`) is as long as it
-/// likes.
+/// Items and strings are charged as fuel before they are printed, since a lazy list (`[x] * 1000000`)
+/// is as long as it likes.
 pub(super) fn write_repr(
     out: &mut impl Write,
     state: &State,
@@ -120,8 +120,8 @@ fn write_quoted(out: &mut impl Write, text: &str) -> fmt::Result {
 
 /// `str.isprintable()` for one character that is not ASCII.
 ///
-/// The standard library escapes the same general categories in `escape_debug`; behind another character it also leaves
-/// combining marks alone.
+/// The standard library escapes the same general categories in `escape_debug`; behind another character
+/// it also leaves combining marks alone.
 fn is_printable(c: char) -> bool {
     let mut buffer = [b'a'; 5];
     let len = c.encode_utf8(&mut buffer[1..]).len();

@@ -1,19 +1,31 @@
 //! The little that is rewritten in a template's source before the engine sees it.
 //!
-//! The engine's own lexer finds the places, so strings, comments, raw blocks and whitespace marks are safe. No line is
-//! added or taken away: errors name lines of the original. Rewritten are
+//! The engine's own lexer finds the places, so strings, comments, raw blocks and whitespace marks are
+//! safe. No line is added or taken away: errors name lines of the original. Rewritten are
 //!
 //! - `{% generation %}`, Transformers' own tag, which the engine does not know: a filter block;
 //! - the scope of filter and set blocks: what is set inside stays inside, as in Jinja;
-//! - operands of `~`: the engine would print numbers in them as Rust does.
+//! - operands of `~`: the engine would print numbers in them as Rust does;
+//! - string literals with escapes that the engine does not read as Python does;
+//! - what is assigned to a namespace, which must not grow without bound.
 
-use super::environment::{GENERATION, syntax};
+use super::concat::operands;
+use super::environment::{GENERATION, KEPT, syntax};
 use super::limits::TemplateLimits;
+use super::literal;
 use super::refusal::{explain, template_error};
 use crate::error::Result;
 use minijinja::machinery::{Span, Token, tokenize};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Largest template in bytes. The longest in use have some 20 KiB.
+const MAX_SOURCE_BYTES: usize = 1 << 20;
+/// Most tokens in a tag or expression, where the longest in use have some 200: the engine parses and
+/// frees expressions by recursion.
+const MAX_TOKENS: usize = 4_000;
+/// Most `elif` branches, for the same reason.
+const MAX_BRANCHES: u16 = 500;
 
 /// Where a template prints its generation blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +34,8 @@ pub(super) enum Generation {
     None,
     /// Straight to the page.
     Direct,
-    /// Some of them into a capture first: within a macro, a call, set, filter or named block, another generation block,
-    /// or a recursive loop.
+    /// Some of them into a capture first: within a macro, a call, set, filter or named block, another
+    /// generation block, or a recursive loop.
     Captured,
 }
 
@@ -36,8 +48,15 @@ pub(super) struct Prepared {
 
 /// Rewrites a template.
 pub(super) fn prepare(source: &str, limits: &TemplateLimits) -> Result<Prepared> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(template_error(format!(
+            "the chat template has {} bytes, the limit is {MAX_SOURCE_BYTES}",
+            source.len()
+        )));
+    }
     let source = unify_newlines(source);
     let mut rewriter = Rewriter {
+        source: &source,
         edits: Vec::new(),
         blocks: Vec::new(),
         generation: Generation::None,
@@ -49,6 +68,12 @@ pub(super) fn prepare(source: &str, limits: &TemplateLimits) -> Result<Prepared>
             Token::TemplateData(_) | Token::VariableStart | Token::BlockStart => tag.clear(),
             Token::VariableEnd => rewriter.expression(&tag)?,
             Token::BlockEnd => rewriter.tag(&tag, span)?,
+            _ if tag.len() == MAX_TOKENS => {
+                return Err(template_error(format!(
+                    "chat template, line {}: an expression has more than {MAX_TOKENS} tokens",
+                    span.start_line
+                )));
+            }
             _ => tag.push((token, span)),
         }
     }
@@ -81,7 +106,8 @@ struct Edit {
 }
 
 fn apply(source: &str, mut edits: Vec<Edit>) -> String {
-    edits.sort_by_key(|edit| edit.at.start);
+    // What is put before something comes before what replaces it.
+    edits.sort_by_key(|edit| (edit.at.start, edit.at.end));
     let mut out = String::with_capacity(source.len() + edits.len() * 16);
     let mut done = 0;
     for edit in edits {
@@ -113,15 +139,18 @@ enum Kind {
 struct Block {
     kind: Kind,
     line: u16,
+    /// Its `elif` so far.
+    branches: u16,
 }
 
-struct Rewriter {
+struct Rewriter<'a> {
+    source: &'a str,
     edits: Vec<Edit>,
     blocks: Vec<Block>,
     generation: Generation,
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
     fn replace(&mut self, span: Span, text: impl Into<Cow<'static, str>>) {
         self.edits.push(Edit {
             at: span.start_offset as usize..span.end_offset as usize,
@@ -144,9 +173,25 @@ impl Rewriter {
         };
         let span = *span;
         let line = span.start_line;
-        let mut open = |kind: Kind| self.blocks.push(Block { kind, line });
+        let mut open = |kind: Kind| {
+            self.blocks.push(Block {
+                kind,
+                line,
+                branches: 0,
+            })
+        };
         match *name {
             "if" => open(Kind::If),
+            "elif" => {
+                if let Some(block) = self.blocks.last_mut() {
+                    block.branches += 1;
+                    if block.branches > MAX_BRANCHES {
+                        return Err(template_error(format!(
+                            "chat template, line {line}: an if has more than {MAX_BRANCHES} branches"
+                        )));
+                    }
+                }
+            }
             "for" => open(Kind::Loop {
                 recursive: matches!(rest.last(), Some((Token::Ident("recursive"), _))),
             }),
@@ -156,6 +201,12 @@ impl Rewriter {
             "set" if !assigns(rest) => {
                 open(Kind::Capture);
                 self.insert(end.start_offset, " %}{% with ");
+            }
+            "set" => {
+                // The check comes last, around whatever else is put in.
+                self.expression(rest)?;
+                self.keep(rest);
+                return Ok(());
             }
             "endset" => {
                 self.blocks.pop();
@@ -187,6 +238,7 @@ impl Rewriter {
                 self.blocks.push(Block {
                     kind: Kind::Generation,
                     line,
+                    branches: 0,
                 });
                 self.replace(span, format!("with %}}{{% filter {GENERATION}"));
             }
@@ -201,7 +253,7 @@ impl Rewriter {
             "break" | "continue" => self.check_loop_control(name, line)?,
             "include" | "import" | "from" | "extends" => {
                 return Err(template_error(format!(
-                    "chat template, line {line}: {name} would read another template, and a chat template stands alone"
+                    "chat template, line {line}: {name} would read another template, which none may"
                 ))
                 .remedy("write what it needs into the template itself"));
             }
@@ -211,6 +263,21 @@ impl Rewriter {
             _ => {}
         }
         self.expression(rest)
+    }
+
+    /// Sends what is assigned to a namespace through a check.
+    fn keep(&mut self, tokens: &[(Token<'_>, Span)]) {
+        let assign = tokens
+            .iter()
+            .position(|(token, _)| matches!(token, Token::Assign));
+        let (target, value) = tokens.split_at(assign.unwrap_or(tokens.len()));
+        if !target.iter().any(|(token, _)| matches!(token, Token::Dot)) {
+            return;
+        }
+        if let (Some((_, first)), Some((_, last))) = (value.get(1), value.last()) {
+            self.insert(first.start_offset, "(");
+            self.insert(last.end_offset, format!(")|{KEPT}"));
+        }
     }
 
     /// The engine jumps out of a loop without closing what was opened inside it: text would be lost.
@@ -231,134 +298,51 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Sends the operands of `~` through `string`, which prints as Python does.
+    /// What stands between the marks of a tag or a `{{ … }}`.
     fn expression(&mut self, tokens: &[(Token<'_>, Span)]) -> Result<()> {
-        if let Some((_, span)) = tokens
-            .iter()
-            .find(|(token, _)| matches!(token, Token::Ident(name) if *name == GENERATION))
-        {
-            return Err(template_error(format!(
-                "chat template, line {}: the name {GENERATION} is taken",
-                span.start_line
-            )));
-        }
-        if !tokens
-            .iter()
-            .any(|(token, _)| matches!(token, Token::Tilde))
-        {
-            return Ok(());
-        }
-        let mut groups = vec![Group::default()];
-        let mut previous: Option<&Token<'_>> = None;
-        for (index, (token, _)) in tokens.iter().enumerate() {
+        for (token, span) in tokens {
             match token {
-                Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => {
-                    if let Some(group) = groups.last_mut() {
-                        group.start.get_or_insert(index);
-                    }
-                    groups.push(Group::default());
+                Token::Ident(name) if [GENERATION, KEPT].contains(name) => {
+                    return Err(template_error(format!(
+                        "chat template, line {}: the name {name} is taken",
+                        span.start_line
+                    )));
                 }
-                Token::ParenClose | Token::BracketClose | Token::BraceClose => {
-                    if groups.len() > 1
-                        && let Some(group) = groups.pop()
-                    {
-                        self.end_operand(&group, tokens, index);
-                    }
-                }
-                Token::Tilde => {
-                    if let Some(group) = groups.last_mut() {
-                        group.concatenated = true;
-                        let ended = std::mem::replace(
-                            group,
-                            Group {
-                                start: None,
-                                concatenated: true,
-                            },
-                        );
-                        self.end_operand(&ended, tokens, index);
-                    }
-                }
-                _ if ends_operand(token, previous) => {
-                    if let Some(group) = groups.last_mut() {
-                        let ended = std::mem::take(group);
-                        self.end_operand(&ended, tokens, index);
-                    }
-                }
-                _ => {
-                    if let Some(group) = groups.last_mut() {
-                        group.start.get_or_insert(index);
-                    }
-                }
+                // Only literals with escapes are owned.
+                Token::String(text) => self.literal(text, *span)?,
+                _ => {}
             }
-            previous = Some(token);
         }
-        for group in groups {
-            self.end_operand(&group, tokens, tokens.len());
+        // What `string` makes of an operand is printed as Python prints it.
+        for operand in operands(tokens) {
+            if let (Some((_, first)), Some((_, last))) = (operand.first(), operand.last()) {
+                self.insert(first.start_offset, "(");
+                self.insert(last.end_offset, ")|string");
+            }
         }
         Ok(())
     }
 
-    /// Wraps the operand that ends before the token `end`, if it is concatenated and not a plain string.
-    fn end_operand(&mut self, group: &Group, tokens: &[(Token<'_>, Span)], end: usize) {
-        let Some(operand) = group.start.and_then(|start| tokens.get(start..end)) else {
-            return;
-        };
-        if !group.concatenated || matches!(operand, [(Token::Str(_) | Token::String(_), _)]) {
-            return;
+    /// One string literal, which the engine read as `text`.
+    fn literal(&mut self, text: &str, span: Span) -> Result<()> {
+        let source = self.source;
+        let written = source
+            .get(span.start_offset as usize..span.end_offset as usize)
+            .unwrap_or_default();
+        match literal::read(written) {
+            Some(python) if python == *text => {}
+            Some(python) => self.replace(span, literal::write(&python, written)),
+            // A pair of surrogates, which the engine joins.
+            None if !written.contains("\\N") => {}
+            None => {
+                return Err(template_error(format!(
+                    "chat template, line {}: characters cannot be written by name",
+                    span.start_line
+                ))
+                .remedy("write the character itself"));
+            }
         }
-        if let (Some((_, first)), Some((_, last))) = (operand.first(), operand.last()) {
-            self.insert(first.start_offset, "(");
-            self.insert(last.end_offset, ")|string");
-        }
-    }
-}
-
-/// A bracketed part of an expression, and the operand that is being read in it.
-#[derive(Debug, Default)]
-struct Group {
-    /// The operand's first token.
-    start: Option<usize>,
-    /// Whether a `~` stands before or behind the operand.
-    concatenated: bool,
-}
-
-/// Whether a token stands between two operands of `~` or binds less tightly: then the operand before it has ended.
-fn ends_operand(token: &Token<'_>, previous: Option<&Token<'_>>) -> bool {
-    match token {
-        Token::Comma
-        | Token::Colon
-        | Token::Assign
-        | Token::Eq
-        | Token::Ne
-        | Token::Gt
-        | Token::Gte
-        | Token::Lt
-        | Token::Lte => true,
-        // Without something to add to, it is a sign.
-        Token::Plus | Token::Minus => matches!(
-            previous,
-            Some(
-                Token::Ident(_)
-                    | Token::Str(_)
-                    | Token::String(_)
-                    | Token::Int(_)
-                    | Token::Int128(_)
-                    | Token::Float(_)
-                    | Token::ParenClose
-                    | Token::BracketClose
-                    | Token::BraceClose
-            )
-        ),
-        // `x is in y` and `x is not y` are tests, `x.in` an attribute.
-        Token::Ident("not" | "in") => {
-            !matches!(previous, Some(Token::Ident("is" | "not") | Token::Dot))
-                || matches!(
-                    (token, previous),
-                    (Token::Ident("in"), Some(Token::Ident("not")))
-                )
-        }
-        Token::Ident("and" | "or" | "if" | "else") => !matches!(previous, Some(Token::Dot)),
-        _ => false,
+        Ok(())
     }
 }
 
@@ -456,6 +440,23 @@ mod tests {
             ),
             ("{{ a * -b ~ c }}", "{{ (a * -b)|string ~ (c)|string }}"),
             ("{{ a.in ~ b }}", "{{ (a.in)|string ~ (b)|string }}"),
+        ] {
+            assert_eq!(rewritten(source), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_namespace_keeps_is_checked_last() {
+        for (source, expected) in [
+            (
+                "{% set n.x = a ~ b %}",
+                "{% set n.x = ((a)|string ~ (b)|string)|packmill_kept %}",
+            ),
+            (
+                "{% set n.x = '\\v' ~ 1 %}",
+                "{% set n.x = (\"\u{b}\" ~ (1)|string)|packmill_kept %}",
+            ),
+            ("{%- set x = n.y -%}", "{%- set x = n.y -%}"),
         ] {
             assert_eq!(rewritten(source), expected);
         }

@@ -1,9 +1,9 @@
 //! Spans of generation blocks that are printed into a capture before they reach the page.
 //!
-//! Transformers counts what the page holds when such a block is printed, which misses what waits in the capture: its span
-//! is shifted. Here the block's text carries a sentinel at either end to wherever it is printed. Whatever a filter does to
-//! it on the way (trim it, cut it, repeat it) shows, because the text without sentinels must be the text of a render that
-//! never had any.
+//! Transformers counts what the page holds when such a block is printed, which misses what waits in the
+//! capture: its span is shifted. Here the block's text carries a sentinel at either end to wherever it
+//! is printed. Whatever a filter does to it on the way (trim it, cut it, repeat it) shows, because the
+//! text without sentinels must be the text of a render that never had any.
 
 use super::refusal::template_error;
 use crate::error::{Error, Kind, Result, Stage};

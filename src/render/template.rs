@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub struct TemplateContext {
     /// What `strftime_now` sees, `YYYY-MM-DDTHH:MM:SS`; none: a template that asks is refused.
     pub now: Option<String>,
-    /// `bos_token`, `eos_token`, … as Transformers' `special_tokens_map` names them, those that the tokenizer has.
+    /// `bos_token`, `eos_token`, … as Transformers' `special_tokens_map` names them, those that the
+    /// tokenizer has.
     pub special_tokens: Vec<(String, String)>,
     /// The recipe's `template.kwargs`. They win over special tokens, and a row's own win over them.
     pub kwargs: serde_json::Map<String, serde_json::Value>,
@@ -42,8 +43,8 @@ pub enum Ending {
 pub struct Rendered {
     /// The text, byte for byte that of Transformers' `apply_chat_template`.
     pub text: String,
-    /// What was printed inside `{% generation %}`: byte ranges of `text`, in order, disjoint, on character boundaries.
-    /// A block that printed nothing has an empty one.
+    /// What was printed inside `{% generation %}`: byte ranges of `text`, in order, disjoint, on
+    /// character boundaries. A block that printed nothing has an empty one.
     pub spans: Vec<Range<usize>>,
     /// How it was asked to end.
     pub ending: Ending,
@@ -51,8 +52,8 @@ pub struct Rendered {
 
 /// A compiled chat template.
 ///
-/// Transformers' dialect of Jinja: `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`, JSON and numbers as
-/// Python writes them, nothing that reads a file or the clock.
+/// Transformers' dialect of Jinja: `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`,
+/// JSON and numbers as Python writes them, nothing that reads a file or the clock.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -131,8 +132,9 @@ impl ChatTemplate {
     /// Renders a conversation.
     ///
     /// # Errors
-    /// [`Kind::Template`] where the template raises, fails or passes a limit, or where a filter changes what a generation
-    /// block printed; [`Kind::Row`] where there is no message or the row's kwargs set a name that a render sets itself.
+    /// [`Kind::Template`] where the template raises, fails or passes a limit, or where a filter changes
+    /// what a generation block printed; [`Kind::Row`] where there is no message or the row's kwargs set
+    /// a name that a render sets itself.
     pub fn render(&self, conversation: &Conversation, ending: Ending) -> Result<Rendered> {
         let input = Input::new(conversation, ending)?;
         let (text, spans) = self.render_input(&input)?;
@@ -186,7 +188,7 @@ impl ChatTemplate {
 }
 
 /// A recipe's value as templates see values.
-fn from_json(value: serde_json::Value) -> Value {
+pub(super) fn from_json(value: serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::from(()),
         serde_json::Value::Bool(flag) => Value::from(flag),
@@ -256,8 +258,8 @@ impl Input {
 /// Names that a message's reasoning goes by, the standard one first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// Templates read reasoning under one of two names, rows bring it under three: as Transformers does, `thinking` is filled
-/// where it is missing, and `reasoning_content` always says the same.
+/// Templates read reasoning under one of two names, rows bring it under three: as Transformers does,
+/// `thinking` is filled where it is missing, and `reasoning_content` always says the same.
 fn with_reasoning_aliases(message: &Message) -> Value {
     let Some(map) = message.value.as_object() else {
         return message.value.clone();
