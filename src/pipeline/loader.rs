@@ -200,7 +200,7 @@ fn assemble(mut assembler: Assembler) {
 /// Dropping it ends its threads and waits for them.
 ///
 /// ```no_run
-/// let recipe = packmill::Recipe::load("recipe.yaml".as_ref())?;
+/// let recipe = packmill::Recipe::load("recipe.yaml")?;
 /// for batch in packmill::Loader::builder(recipe).build()? {
 ///     let batch = batch?;
 ///     println!("{} tokens, {} trained", batch.num_tokens(), batch.num_label_tokens());
