@@ -33,8 +33,8 @@ impl Concat {
 }
 
 impl Packer for Concat {
-    fn wants(&self) -> bool {
-        self.total < self.row
+    fn lacks(&self, mean: u64) -> usize {
+        super::examples(self.row.saturating_sub(self.total), mean)
     }
 
     fn push(&mut self, piece: Piece) {

@@ -128,9 +128,12 @@ impl Knapsack {
 }
 
 impl Packer for Knapsack {
-    fn wants(&self) -> bool {
+    fn lacks(&self, mean: u64) -> usize {
         let held = self.pieces.len();
-        held < self.lookahead || (self.total < self.row.saturating_mul(2) && held < ENOUGH)
+        let short = self.row.saturating_mul(2).saturating_sub(self.total);
+        let by_tokens = super::examples(short.saturating_mul(self.multiple), mean);
+        let by_count = self.lookahead.saturating_sub(held);
+        by_count.max(by_tokens.min(ENOUGH.saturating_sub(held)))
     }
 
     fn push(&mut self, piece: Piece) {

@@ -43,8 +43,14 @@ pub struct Row {
 /// packer.row(scratch)
 /// ```
 pub trait Packer: Send {
+    /// How many examples of `mean` tokens (at least 1) the pool lacks for the next row, so that they can be made
+    /// ahead of time. An estimate, except that it is 0 exactly where the pool wants none, whatever the mean.
+    fn lacks(&self, mean: u64) -> usize;
+
     /// Whether the pool must take another example before the next row, if the lane has one.
-    fn wants(&self) -> bool;
+    fn wants(&self) -> bool {
+        self.lacks(1) > 0
+    }
 
     /// Takes the next piece in order of arrival. It is not longer than a row, except for `concat`.
     fn push(&mut self, piece: Piece);
@@ -72,6 +78,11 @@ pub fn packer(config: &PackConfig) -> Result<Box<dyn Packer>> {
         Strategy::Concat => Box::new(concat::Concat::new(config)),
         Strategy::None => Box::new(none::None::default()),
     })
+}
+
+/// How many examples of `mean` tokens make up `tokens`.
+fn examples(tokens: usize, mean: u64) -> usize {
+    usize::try_from((tokens as u64).div_ceil(mean.max(1))).unwrap_or(usize::MAX)
 }
 
 fn check(config: &PackConfig) -> Result<()> {

@@ -10,8 +10,8 @@ pub(super) struct None {
 }
 
 impl Packer for None {
-    fn wants(&self) -> bool {
-        self.pool.is_empty()
+    fn lacks(&self, _: u64) -> usize {
+        usize::from(self.pool.is_empty())
     }
 
     fn push(&mut self, piece: Piece) {

@@ -13,7 +13,7 @@ use crate::ledger::{Ledger, Reason};
 use crate::order::lanes::Lanes;
 use crate::pack::overlong::{self, Dropped};
 use crate::pack::{self, Packer, Scratch};
-use crate::recipe::{OnBadRecord, PackConfig, Strategy};
+use crate::recipe::{OnBadRecord, PackConfig};
 use crate::stats::{Lap, Stats};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,8 +52,6 @@ pub(crate) enum Stopped {
 
 struct Lane {
     packer: Box<dyn Packer>,
-    /// Examples and tokens in the pool, about (`concat` cuts pieces of its own).
-    pool: (usize, u64),
     ended: bool,
     /// Records, and blocks, since the last example.
     barren: (u64, u64),
@@ -83,7 +81,6 @@ impl Assembler {
         for _ in 0..setup.lanes.count() {
             lanes.push(Lane {
                 packer: pack::packer(&setup.pack)?,
-                pool: (0, 0),
                 ended: false,
                 barren: (0, 0),
                 read: vec![(0, 0); setup.sources.len()],
@@ -148,30 +145,13 @@ impl Assembler {
         let (tokens, examples) = self.drawn;
         let mean = (tokens / examples.max(1)).max(1);
         let row = self.setup.pack.sequence_length as u64 / mean + 1;
-        let need = self.missing(lane, mean);
+        let need = self.lanes[lane as usize].packer.lacks(mean);
         self.setup
             .feed
             .need(lane, need.max(usize::try_from(row).unwrap_or(usize::MAX)));
         self.setup
             .feed
             .reserve(usize::try_from((row * 2).clamp(16, 512)).unwrap_or(512));
-    }
-
-    /// Examples that a lane's pool lacks for its next row, by the rule of `Packer::wants` and the mean length.
-    fn missing(&self, lane: u32, mean: u64) -> usize {
-        let pack = &self.setup.pack;
-        let (held, tokens) = self.lanes[lane as usize].pool;
-        let most = |short: u64| usize::try_from(short).unwrap_or(usize::MAX);
-        let row = pack.sequence_length as u64;
-        match pack.strategy {
-            Strategy::Knapsack => {
-                let by_tokens = (2 * row).saturating_sub(tokens).div_ceil(mean);
-                let by_count = pack.lookahead.saturating_sub(held);
-                by_count.max(most(by_tokens).min(4_096usize.saturating_sub(held)))
-            }
-            Strategy::Concat => most(row.saturating_sub(tokens).div_ceil(mean)),
-            Strategy::None => 1usize.saturating_sub(held),
-        }
     }
 
     /// Books an item and puts what is kept of it into the lane's pool.
@@ -240,10 +220,7 @@ impl Assembler {
             }
             for piece in fitted.pieces {
                 pending += piece.len() as u64;
-                let lane = &mut self.lanes[lane as usize];
-                lane.pool.0 += 1;
-                lane.pool.1 += piece.len() as u64;
-                lane.packer.push(piece);
+                self.lanes[lane as usize].packer.push(piece);
             }
         }
         if pending > 0 {
@@ -288,11 +265,6 @@ impl Assembler {
         let row = self.lanes[lane as usize].packer.row(&mut self.scratch);
         self.packing += lap.lap();
         let Some(row) = row else { return Ok(None) };
-        let pool = &mut self.lanes[lane as usize].pool;
-        pool.0 = pool.0.saturating_sub(row.segments.len());
-        pool.1 = pool
-            .1
-            .saturating_sub(row.segments.iter().map(|s| s.len() as u64).sum());
         self.emit(&row.segments)
     }
 

@@ -9,8 +9,8 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
 use crate::order::lanes::Lanes;
 use crate::read::{
-    BlockReader, Held, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks, open_shards,
-    open_source,
+    BlockReader, Held, Joined, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks,
+    open_shards, open_source,
 };
 use crate::recipe::Recipe;
 use crate::render::row::{RowReader, Shape};
@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// The sources of a recipe, opened.
 pub struct Sources {
     list: Vec<Source>,
-    /// Blocks of all sources before each one; the last entry is their sum.
-    starts: Vec<u64>,
+    /// The sources' blocks as one list.
+    blocks: Joined,
 }
 
 struct Source {
@@ -84,27 +84,20 @@ impl Sources {
         purpose: Purpose,
     ) -> Result<Self> {
         let corpus = Corpus::open(recipe)?;
-        let (mut list, mut starts, mut end) =
-            (Vec::with_capacity(corpus.sources.len()), vec![0], 0);
+        let mut list: Vec<Source> = Vec::with_capacity(corpus.sources.len());
         for (index, source) in corpus.sources.iter().enumerate() {
-            let (encoder, shape) = encoder(
-                recipe,
-                index,
-                model,
-                &open_shards(&source.shards, recipe.io)?,
-            )?;
+            let local = open_shards(&source.shards, recipe.io)?;
+            let (encoder, shape) = encoder(recipe, index, model, &local)?;
             let options = ReadOptions {
                 hold: recipe.hold,
                 limit: recipe.sources.get(index).and_then(|s| s.limit),
                 io: recipe.io,
                 on_bad_record: recipe.on_bad_record,
             };
-            let blocks = open_source(&source.name, &source.shards, &options, io, cache)?;
+            let blocks = open_source(&source.name, &local, &options, io, cache)?;
             if let (SourceBlocks::Streamed(streamed), Purpose::Stream(lanes)) = (&blocks, purpose) {
                 streamed.check_blocks(lanes.count())?;
             }
-            end += blocks.blocks();
-            starts.push(end);
             let shards = source.shards.iter().map(|s| s.name.clone()).collect();
             list.push(Source {
                 name: source.name.clone(),
@@ -114,24 +107,21 @@ impl Sources {
                 shape,
             });
         }
-        Ok(Sources { list, starts })
+        let blocks = Joined::of(list.iter().map(|source| source.blocks.blocks()));
+        Ok(Sources { list, blocks })
     }
 
     /// Blocks of all sources.
     pub(crate) fn blocks(&self) -> u64 {
-        self.starts.last().copied().unwrap_or(0)
+        self.blocks.len()
     }
 
     /// The source of a block of the one list, and its place there.
     pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
-        let source = self
-            .starts
-            .partition_point(|&start| start <= block)
-            .checked_sub(1)?;
-        let within = block - self.starts.get(source)?;
-        let (shard, in_shard) = self.list.get(source)?.blocks.locate(within)?;
+        let (source, within) = self.blocks.locate(block)?;
+        let (shard, in_shard) = self.list.get(source as usize)?.blocks.locate(within)?;
         Some((
-            u32::try_from(source).ok()?,
+            source,
             Located {
                 block: within,
                 shard,

@@ -2,6 +2,7 @@
 
 use super::blocks::BlockTable;
 use super::cache::failed;
+use super::joined::Joined;
 use super::local::{LocalShard, OwnFile};
 use super::lock::{self, Claim, Spool};
 use super::spool::{Contents, Input};
@@ -31,8 +32,8 @@ const LOOK_EVERY: u32 = 256;
 pub struct Held {
     shards: Vec<Arc<LocalShard>>,
     contents: Contents,
-    /// First block of each shard, and their number at the end.
-    starts: Vec<u64>,
+    /// The shards' blocks as one list.
+    blocks: Joined,
     text: OwnFile,
     index: OwnFile,
     cache: PathBuf,
@@ -120,16 +121,11 @@ impl Held {
         {
             return Err(first.error(input.shards));
         }
-        let mut starts = vec![0];
-        let mut end = 0;
-        for entries in &contents.entries {
-            end += entries;
-            starts.push(end);
-        }
+        let blocks = Joined::of(contents.entries.iter().copied());
         Ok(Opened::Held(Box::new(Held {
             shards: input.shards.to_vec(),
             contents,
-            starts,
+            blocks,
             text,
             index,
             cache: input.cache.to_owned(),
@@ -141,7 +137,7 @@ impl Held {
 
     /// Number of blocks: lines of all shards, blank ones included, and unreadable rests.
     pub fn blocks(&self) -> u64 {
-        self.starts.last().copied().unwrap_or(0)
+        self.blocks.len()
     }
 
     /// Number of records, bad ones included.
@@ -161,15 +157,7 @@ impl Held {
 
     /// The shard of a block and the record within it; none past the last block.
     pub fn locate(&self, block: u64) -> Option<(u32, u64)> {
-        if block >= self.blocks() {
-            return None;
-        }
-        let shard = self
-            .starts
-            .partition_point(|start| *start <= block)
-            .checked_sub(1)?;
-        let record = block - self.starts.get(shard)?;
-        Some((u32::try_from(shard).ok()?, record))
+        self.blocks.locate(block)
     }
 
     /// Reads one block. An error is one of reading; what is wrong with the record alone is an [`Entry::Bad`].

@@ -2,7 +2,8 @@
 
 use super::blocks::BlockTable;
 use super::held::{Held, Opened};
-use super::local::open_shards;
+use super::joined::Joined;
+use super::local::LocalShard;
 use super::lock::Spool;
 use super::reader::BlockReader;
 use super::runtime::ReadAhead;
@@ -30,8 +31,8 @@ pub struct Streamed {
     name: String,
     shards: Vec<Arc<dyn Shard>>,
     tables: Vec<Arc<BlockTable>>,
-    /// First block of each shard, and their number at the end.
-    starts: Vec<u64>,
+    /// The shards' blocks as one list.
+    blocks: Joined,
     limits: Limits,
     /// Spares others the decoding by which this source was found too large.
     _verdict: Option<Spool>,
@@ -44,26 +45,25 @@ pub struct Streamed {
 /// has blocks enough depends on the plan: [`Streamed::check_blocks`].
 pub fn open_source(
     name: &str,
-    files: &[ShardFile],
+    local: &[Arc<LocalShard>],
     options: &ReadOptions,
     io: &ReadAhead,
     cache: &Path,
 ) -> Result<SourceBlocks> {
-    open_source_within(name, files, options, io, cache, Limits::DEFAULT)
+    open_source_within(name, local, options, io, cache, Limits::DEFAULT)
 }
 
 pub(super) fn open_source_within(
     name: &str,
-    files: &[ShardFile],
+    local: &[Arc<LocalShard>],
     options: &ReadOptions,
     io: &ReadAhead,
     cache: &Path,
     limits: Limits,
 ) -> Result<SourceBlocks> {
-    let local = open_shards(files, options.io)?;
     let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
     let tables = io.list(&shards)?;
-    let verdict = match Held::open(&local, &tables, options, cache, limits)? {
+    let verdict = match Held::open(local, &tables, options, cache, limits)? {
         Opened::Held(held) => return held_source(name, *held),
         Opened::TooLarge(verdict) => verdict,
     };
@@ -76,17 +76,12 @@ pub(super) fn open_source_within(
         return Err(Error::new(Kind::Recipe, Stage::Read, message)
             .remedy("set a larger hold, or a smaller limit"));
     }
-    let mut starts = vec![0];
-    let mut end = 0;
-    for table in &tables {
-        end += table.len();
-        starts.push(end);
-    }
+    let blocks = Joined::of(tables.iter().map(|table| table.len()));
     Ok(SourceBlocks::Streamed(Streamed {
         name: name.to_owned(),
         shards,
         tables,
-        starts,
+        blocks,
         limits,
         _verdict: verdict,
     }))
@@ -132,7 +127,7 @@ impl SourceBlocks {
 impl Streamed {
     /// Number of blocks of all shards.
     pub fn blocks(&self) -> u64 {
-        self.starts.last().copied().unwrap_or(0)
+        self.blocks.len()
     }
 
     /// Stored bytes of all blocks.
@@ -142,15 +137,7 @@ impl Streamed {
 
     /// The shard of a block and the block within it; none past the last block.
     pub fn locate(&self, block: u64) -> Option<(u32, u64)> {
-        if block >= self.blocks() {
-            return None;
-        }
-        let shard = self
-            .starts
-            .partition_point(|start| *start <= block)
-            .checked_sub(1)?;
-        let within = block - self.starts.get(shard)?;
-        Some((u32::try_from(shard).ok()?, within))
+        self.blocks.locate(block)
     }
 
     /// A shard, to fetch what its readers need; none past the last.

@@ -93,11 +93,12 @@ impl Oracle {
         lines
     }
 
-    /// Compares every row; gives (rows in, compared, equal) and the first difference.
-    fn compare(&self, case: &Case) -> (usize, usize, usize) {
+    /// Compares every row, and gives how many rows the reference could render.
+    fn compare(&self, case: &Case) -> usize {
         let dir = tempfile::tempdir().unwrap();
         let corpus = dir.path().join("rows.jsonl");
-        std::fs::write(&corpus, self.rows(case.corpus)).unwrap();
+        let rows = self.rows(case.corpus);
+        std::fs::write(&corpus, (case.rows)(&rows)).unwrap();
         let template = self.templates.join(format!("{}.jinja", case.template));
         let tokenizer = self.tokenizers.join(case.tokenizer);
         let environment = if case.mode == "collator" {
@@ -141,7 +142,7 @@ impl Oracle {
             .lines()
             .map(|l| serde_json::from_str(l).unwrap())
             .collect();
-        let (mut rows, mut compared, mut equal) = (0, 0, 0);
+        let (mut rows, mut compared, mut equal, mut wrong) = (0, 0, 0, 0);
         for (sample, expected) in Samples::open(&recipe, &model, dir.path())
             .unwrap()
             .zip(&reference)
@@ -166,37 +167,128 @@ impl Oracle {
                 .collect();
             let same = match &sample.content {
                 Ok(example) => {
-                    let mut own = vec![-100; example.ids.len()];
-                    for span in &example.trained {
-                        for at in span.start as usize..span.end as usize {
-                            own[at] = i64::from(example.ids[at]);
-                        }
-                    }
-                    example
-                        .ids
-                        .iter()
-                        .map(|&id| i64::from(id))
-                        .eq(ids.iter().copied())
-                        && own == labels
+                    let own = example.ids.iter().map(|&id| i64::from(id));
+                    own.eq(ids.iter().copied()) && own_labels(example) == labels
                 }
                 Err(_) => labels.iter().skip(1).all(|&label| label == -100),
             };
-            equal += usize::from(same);
-            if !same && equal + 1 == compared {
+            let fault = || {
+                let example = sample.content.as_ref().ok()?;
+                reference_fault(case, &example.ids, &own_labels(example), &ids, &labels)
+            };
+            if same {
+                equal += 1;
+            } else if let Some(why) = fault() {
+                wrong += 1;
+                if wrong == 1 {
+                    eprintln!(
+                        "the reference is wrong in {case:?} row {}: {why}",
+                        expected["row"]
+                    );
+                }
+            } else if equal + wrong + 1 == compared {
                 eprintln!("first difference: {case:?} row {}", expected["row"]);
             }
         }
-        eprintln!("{case:?}: {rows} rows in, {compared} compared, {equal} equal");
-        (rows, compared, equal)
+        eprintln!(
+            "{case:?}: {rows} rows in, {compared} compared, {equal} equal, {wrong} where the reference is wrong"
+        );
+        assert!(rows > 0, "{case:?}: no rows");
+        assert_eq!(equal + wrong, compared, "{case:?}");
+        compared
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 struct Case<'a> {
     mode: &'a str,
     tokenizer: &'a str,
     template: &'a str,
     corpus: &'a str,
+    /// What is made of the corpus's lines.
+    rows: fn(&str) -> String,
+}
+
+impl Case<'_> {
+    /// Whether the template is one of those that take no row of the corpus.
+    fn may_refuse(&self) -> bool {
+        match self.template {
+            "gemma_training" | "llava_next_training" => true,
+            "cohere_training" | "cohere2_training" | "gemma3_training" | "idefics3_training"
+            | "smolvlm_training" => self.corpus == "sgd_tools",
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Case {
+            mode,
+            tokenizer,
+            template,
+            corpus,
+            ..
+        } = self;
+        write!(f, "{mode}, {tokenizer}, {template}, {corpus}")
+    }
+}
+
+/// Contents as lists of parts, which some templates take alone.
+fn in_parts(rows: &str) -> String {
+    let mut lines = String::new();
+    for line in rows.lines() {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        for message in row["messages"].as_array_mut().unwrap() {
+            if let Some(text) = message["content"].as_str() {
+                message["content"] = serde_json::json!([{"type": "text", "text": text}]);
+            }
+        }
+        lines.push_str(&row.to_string());
+        lines.push('\n');
+    }
+    lines
+}
+
+/// The aligned labels of an example that is whole.
+fn own_labels(example: &packmill::Example) -> Vec<i64> {
+    let mut labels = vec![-100; example.ids.len()];
+    for span in &example.trained {
+        for at in span.start as usize..span.end as usize {
+            labels[at] = i64::from(example.ids[at]);
+        }
+    }
+    labels
+}
+
+/// Why labels that differ from the reference's are right nevertheless, where they are known to be.
+///
+/// R15, a span without text: `diffusion_gemma_training` opens a generation block around the empty content of a
+/// message that only calls tools. The reference takes the token at the span's start to the one at its end - 1 for
+/// trained; where one token straddles that place, as `><` does between `<tool_response|>` and `<|turn>model`, both are
+/// that token, and the end of a tool's answer is learnt. A span without text has no token to train.
+fn reference_fault(
+    case: &Case,
+    own_ids: &[u32],
+    own: &[i64],
+    ids: &[i64],
+    labels: &[i64],
+) -> Option<&'static str> {
+    let empty_spans = case.template == "diffusion_gemma_training" && case.corpus == "sgd_tools";
+    let same_ids = own_ids
+        .iter()
+        .map(|&id| i64::from(id))
+        .eq(ids.iter().copied());
+    if !empty_spans || !same_ids {
+        return None;
+    }
+    let mut at = (0..own.len()).filter(|&at| own[at] != labels[at]);
+    let straddling = |at: usize| {
+        let alone = |at: usize| labels.get(at).is_none_or(|&label| label == -100);
+        own[at] == -100 && at > 0 && alone(at - 1) && alone(at + 1)
+    };
+    at.all(straddling)
+        .then_some("R15: an empty span trains the token that straddles its place")
 }
 
 fn check(cases: &[Case<'_>]) {
@@ -215,9 +307,12 @@ fn check(cases: &[Case<'_>]) {
             );
             continue;
         }
-        let (rows, compared, equal) = oracle.compare(case);
-        assert!(rows > 0, "{case:?}: no rows");
-        assert_eq!(equal, compared, "{case:?}");
+        let compared = oracle.compare(case);
+        // Templates refuse whole corpora: no tools, no system message, contents in parts only.
+        assert!(
+            compared > 0 || case.may_refuse(),
+            "{case:?}: the reference renders no row"
+        );
     }
 }
 
@@ -227,6 +322,7 @@ fn assistant<'a>(template: &'a str, corpus: &'a str) -> Case<'a> {
         tokenizer: "qwen3",
         template,
         corpus,
+        rows: str::to_owned,
     }
 }
 
@@ -256,16 +352,24 @@ fn collator_markers() {
 
 #[test]
 fn other_tokenizers() {
-    for (tokenizer, template) in [
-        ("llama3_1", "llama3_training"),
-        ("deepseek_v3", "deepseekv3_training"),
-        ("llama2", "llava_next_training"),
-    ] {
-        check(&[Case {
-            tokenizer,
-            ..assistant(template, "sgd")
-        }]);
+    for corpus in ["sgd", "sgd_tools"] {
+        for (tokenizer, template) in [
+            ("llama3_1", "llama3_training"),
+            ("deepseek_v3", "deepseekv3_training"),
+            // The templates of models that were made with this tokenizer; it has none of its own.
+            ("llama2", "phi3_training"),
+        ] {
+            check(&[Case {
+                tokenizer,
+                ..assistant(template, corpus)
+            }]);
+        }
     }
+    check(&[Case {
+        tokenizer: "llama2",
+        rows: in_parts,
+        ..assistant("llava_next_training", "sgd")
+    }]);
 }
 
 #[test]

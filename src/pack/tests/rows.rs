@@ -162,8 +162,10 @@ fn wants_a_look_ahead_of_examples_and_two_rows_of_tokens() {
         packer.push(piece(record, length));
     }
     assert!(packer.wants(), "199 tokens are not two rows' worth");
+    assert_eq!((packer.lacks(1), packer.lacks(1000)), (1, 1));
     packer.push(piece(4, 1));
     assert!(!packer.wants());
+    assert_eq!((packer.lacks(1), packer.lacks(1000)), (0, 0));
 }
 
 #[test]

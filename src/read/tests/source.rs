@@ -11,7 +11,14 @@ fn io() -> ReadAhead {
 }
 
 fn streamed(source: &Source, options: &ReadOptions, limits: Limits) -> Streamed {
-    let opened = open_source_within("s", &source.files, options, &io(), &source.cache(), limits);
+    let opened = open_source_within(
+        "s",
+        &open_shards(&source.files, options.io).unwrap(),
+        options,
+        &io(),
+        &source.cache(),
+        limits,
+    );
     match opened.unwrap() {
         SourceBlocks::Streamed(streamed) => streamed,
         SourceBlocks::Held(_) => panic!("held"),
@@ -165,7 +172,8 @@ fn a_source_with_a_limit_must_be_held_and_one_without_a_record_is_refused() {
         (Codec::Plain, b" \n\n".as_slice()),
     ]);
     let open = |files: &[ShardFile], options: &ReadOptions| {
-        open_source("s", files, options, &io(), &source.cache())
+        let shards = open_shards(files, options.io).unwrap();
+        open_source("s", &shards, options, &io(), &source.cache())
     };
     let limited = ReadOptions {
         hold: 5,
@@ -213,7 +221,13 @@ fn of_many_processes_one_finds_out_that_a_source_is_too_large() {
     let file = std::fs::File::options().write(true).open(shard).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"not gzip", 0).unwrap();
     file.set_modified(times).unwrap();
-    let second = open_source("s", &[unreadable], &options, &io(), &source.cache());
+    let second = open_source(
+        "s",
+        &open_shards(&[unreadable], options.io).unwrap(),
+        &options,
+        &io(),
+        &source.cache(),
+    );
     assert!(matches!(second.unwrap(), SourceBlocks::Streamed(_)));
     drop(first);
     assert_eq!(spooled(), 0);
