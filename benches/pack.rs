@@ -1,43 +1,23 @@
 //! The packer alone, on lengths like those of short chats: mean 381, deviation 131.
 
+#[path = "common/lengths.rs"]
+mod lengths;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lengths::{Random, piece};
+use packmill::Piece;
 use packmill::pack::{Row, Scratch, packer};
 use packmill::recipe::{Overlong, PackConfig, Strategy};
-use packmill::{Example, Origin, Piece};
 use std::hint::black_box;
-use std::sync::Arc;
 
 /// About four million tokens.
 const EXAMPLES: u64 = 10_000;
 
-/// Pieces of normally distributed length (a sum of uniform numbers), 20 tokens at least. Packers look at lengths
-/// alone, so the examples have no ids.
 fn chats() -> Vec<Piece> {
-    let mut state = 1_u64;
-    let mut uniform = move || {
-        state = state
-            .wrapping_mul(0x5851_F42D_4C95_7F2D)
-            .wrapping_add(0x1405_7B7E_F767_814F);
-        (state >> 33) as f64 / (1_u64 << 31) as f64
-    };
-    let mut piece = |record| {
-        let normal = (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-        let origin = Origin {
-            record,
-            ..Origin::default()
-        };
-        Piece {
-            example: Arc::new(Example {
-                origin,
-                ids: Vec::new(),
-                trained: Vec::new(),
-                protected: Vec::new(),
-            }),
-            tokens: 0..(381.0 + 131.0 * normal).max(20.0) as u32,
-            last: true,
-        }
-    };
-    (0..EXAMPLES).map(&mut piece).collect()
+    let mut random = Random(1);
+    (0..EXAMPLES)
+        .map(|record| piece(record, random.chat()))
+        .collect()
 }
 
 fn pack(config: &PackConfig, scratch: &mut Scratch, pieces: Vec<Piece>) -> Vec<Row> {

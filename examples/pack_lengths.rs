@@ -11,10 +11,13 @@
 
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
+#[path = "../benches/common/lengths.rs"]
+mod lengths;
+
+use lengths::{Random, piece};
+use packmill::Piece;
 use packmill::pack::{Scratch, packer};
 use packmill::recipe::{Overlong, PackConfig, Strategy};
-use packmill::{Example, Origin, Piece};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// At least so many tokens a measurement.
@@ -210,24 +213,6 @@ fn segments_past(delivered: u64, record: u64) -> usize {
     usize::try_from(delivered.saturating_sub(record)).unwrap_or(usize::MAX)
 }
 
-/// A piece of this length. Packers look at lengths alone, so it has no ids.
-fn piece(record: u64, length: usize) -> Piece {
-    let origin = Origin {
-        record,
-        ..Origin::default()
-    };
-    Piece {
-        example: Arc::new(Example {
-            origin,
-            ids: Vec::new(),
-            trained: Vec::new(),
-            protected: Vec::new(),
-        }),
-        tokens: 0..u32::try_from(length).unwrap_or(u32::MAX),
-        last: true,
-    }
-}
-
 fn autocorrelation(rows: &[(usize, usize)]) -> f64 {
     let means: Vec<f64> = rows
         .iter()
@@ -274,36 +259,4 @@ fn best_fit_decreasing(lengths: &[usize], window: usize, row: usize) -> f64 {
         }
     }
     tokens as f64 / (rows * row) as f64
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// A length of 8 to 4096 tokens.
-    fn lognormal(&mut self, mean: f64, deviation: f64) -> usize {
-        loop {
-            let normal = (-2.0 * (1.0 - self.unit()).ln()).sqrt()
-                * (std::f64::consts::TAU * self.unit()).cos();
-            let length = (mean + deviation * normal).exp();
-            if (8.0..=4096.0).contains(&length) {
-                return length as usize;
-            }
-        }
-    }
 }
