@@ -79,7 +79,7 @@ mod tests {
         let mut rest = stored.as_slice();
         let (mut frames, mut text) = (0, Vec::new());
         while !rest.is_empty() {
-            let size = zstd_safe::find_frame_compressed_size(rest).unwrap();
+            let size = zstd::zstd_safe::find_frame_compressed_size(rest).unwrap();
             let frame = zstd::bulk::decompress(&rest[..size], 1 << 20).unwrap();
             assert_eq!(frame.last(), Some(&b'\n'));
             text.extend(frame);
