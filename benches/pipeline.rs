@@ -25,6 +25,7 @@ fn epoch(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> u64 {
         .cache(cache)
         .build()
         .expect("the corpus opens");
+    assert_eq!(loader.sources().is_held(0), recipe.hold > 1);
     loader
         .map(|batch| black_box(batch.expect("the corpus is sound")).num_tokens())
         .sum()

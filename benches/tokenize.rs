@@ -1,8 +1,8 @@
 //! The tokenize stage beside the bare `tokenizers` crate: rendered chats to ids and offsets, in tokens and bytes of
 //! text a second of one thread.
 //!
-//! Both read the same `tokenizer.json` and give the same ids and offsets, which is checked first: the ratio is what
-//! packmill's engine takes off, or adds.
+//! Both read the same `tokenizer.json`, give byte offsets, and must give the same ids, which is checked first: the
+//! ratio is what packmill's engine takes off, or adds.
 
 #![allow(
     clippy::expect_used,
