@@ -1,14 +1,14 @@
 //! Stage 4 of 7: mask. Which tokens are trained.
 //!
 //! Masks are lists of token spans, sorted, disjoint and not empty. They are made of text spans and byte
-//! offsets ([`spans_to_tokens`], [`marked_answers`]), of two tokenizations ([`completion`]), or of what a
+//! offsets ([`spans_to_tokens`], [`marked_answers`]), of two tokenizations ([`completion()`]), or of what a
 //! row brings ([`from_labels`], [`from_loss_mask`]), and combined by [`intersect`]. Padding does not exist
 //! here yet and is later found by position, so no mask ever depends on which id pads.
 //!
 //! | policy | from |
 //! | --- | --- |
-//! | `assistant`, `last_assistant` | the template's spans, [`select`] and [`without_end_of_turn`] |
-//! | `completion` | [`completion`] |
+//! | `assistant`, `last_assistant` | the template's spans, [`select()`] and [`without_end_of_turn`] |
+//! | `completion` | [`completion()`] |
 //! | `all` | [`all`] |
 //! | `markers` | [`marked_tokens`] |
 

@@ -1,6 +1,6 @@
 //! Stage 3 of 7: tokenize. Text to ids and the bytes of the text that each id stands for.
 //!
-//! [`load`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that
+//! [`load()`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that
 //! ids are the reference's. The engine behind [`Tokenizer`] is the `tokenizers` crate, one string a call,
 //! on the caller's thread.
 //!
