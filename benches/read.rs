@@ -12,7 +12,9 @@ mod common;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use packmill::corpus;
-use packmill::read::{Held, ReadAhead, ReadOptions, SourceBlocks, open_source, records_in_order};
+use packmill::read::{
+    Held, ReadAhead, ReadOptions, SourceBlocks, open_shards, open_source, records_in_order,
+};
 use packmill::recipe::{Io, OnBadRecord, SourceConfig};
 use packmill::shard::ShardFile;
 use std::hint::black_box;
@@ -95,7 +97,8 @@ fn in_order(criterion: &mut Criterion) {
 }
 
 fn open(files: &[ShardFile], io: &ReadAhead, cache: &Path) -> Held {
-    match open_source("bench", files, &OPTIONS, io, cache) {
+    let shards = open_shards(files, OPTIONS.io).expect("the shards open");
+    match open_source("bench", &shards, &OPTIONS, io, cache) {
         Ok(SourceBlocks::Held(held)) => held,
         _ => unreachable!("the source is small and sound"),
     }
