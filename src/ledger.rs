@@ -16,7 +16,7 @@ use std::fmt;
 pub enum Reason {
     /// No label is left after the shift.
     NoTrainedToken,
-    /// `train: markers` found no response marker.
+    /// `train: markers` found no response marker, or none of the instruction marker that the recipe names.
     NoMarker,
     /// Longer than a row, with `overlong: drop`.
     Overlong,

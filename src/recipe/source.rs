@@ -116,7 +116,7 @@ pub(super) static KEYS: Section = Section {
                 of: &Shape::Text(Text::Pattern),
                 what: "paths or globs",
             },
-            "Shards, as globs relative to the recipe's folder; read sorted by name.",
+            "Shards, as globs relative to the recipe's folder; read sorted by path.",
         )
         .required()
         .elsewhere(&["path", "files", "data_files", "data_dir"]),

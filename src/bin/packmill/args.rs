@@ -65,7 +65,7 @@ pub(crate) struct Source {
 pub(crate) struct Stream {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Passes over the corpus, instead of the recipe's `epochs`
+    /// Passes over the corpus, instead of the recipe's `epochs`; with neither and no --steps, one
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<u64>,
     /// End delivery after N steps, counted from the stream's start
@@ -83,10 +83,10 @@ pub(crate) struct Stream {
 pub(crate) struct Samples {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Stop after N lines
+    /// Stop after N samples, one a line
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// Write to FILE instead of the terminal
+    /// Write to FILE instead of standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
 }
@@ -120,7 +120,7 @@ pub(crate) struct Check {
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// Steps to run; the default is one epoch
+    /// Steps to run; the default is the recipe's `epochs`, or one epoch
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
     /// Print as one JSON object
