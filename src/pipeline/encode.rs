@@ -202,6 +202,8 @@ impl Encoder {
         }
         match self.mask.train {
             Train::Assistant | Train::LastAssistant => {
+                // Where every row is a chat this was asked at open; a prompt and a completion may be texts.
+                check_policy(template, &self.mask)?;
                 let simple =
                     !flagged && self.mask.train == Train::Assistant && self.only_assistants();
                 let spans = if simple {
@@ -361,7 +363,7 @@ enum Masked {
     NoMarker,
 }
 
-/// Refuses, when a source is opened, what could only fail at its first record.
+/// Refuses a template that cannot say what the policy needs to know.
 pub(crate) fn check_policy(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
     if matches!(mask.train, Train::Assistant | Train::LastAssistant)
         && !template.has_generation_tags()

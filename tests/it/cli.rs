@@ -87,6 +87,13 @@ fn stream_output_writes_safetensors_and_no_partial_file() {
     ] {
         tensors.tensor(name).unwrap();
     }
+    // R6: a mask of ones beside packed rows would switch the models' own segment detection off.
+    assert!(
+        !tensors
+            .names()
+            .iter()
+            .any(|name| name.contains("attention_mask"))
+    );
     let (_, header) = safetensors::SafeTensors::read_metadata(&first).unwrap();
     let metadata = header.metadata().clone().unwrap();
     assert!(metadata["num_label_tokens"].parse::<u64>().unwrap() > 0);
@@ -132,6 +139,44 @@ fn a_recipe_with_faults_reports_all_of_them_and_exits_with_2() {
     let text = stderr(&output);
     for part in ["sed", "seed", "prefetch", "io"] {
         assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+}
+
+#[test]
+fn ten_faults_of_a_recipe_are_all_reported_at_once() {
+    let corpus = with_recipe(5, "");
+    corpus.write(
+        "recipe.yaml",
+        b"version: 2
+seed: -1
+tokenizer: tokenizer
+sources:
+  - name: chats
+    pahts: [\"chats.jsonl\"]
+    kind: chatty
+mask: {train: asistant}
+pack: {sequence_length: 0, overlong: cut}
+batch: {rows: many}
+lanes: 0
+shuffle: yes
+",
+    );
+    let output = packmill(&corpus, &["stream", "recipe.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    for fault in [
+        "recipe.yaml:1: version",
+        "recipe.yaml:2: seed",
+        "recipe.yaml:6: sources[0].pahts",
+        "recipe.yaml:7: sources[0].kind",
+        "recipe.yaml:8: mask.train",
+        "recipe.yaml:9: pack.sequence_length",
+        "recipe.yaml:9: pack.overlong",
+        "recipe.yaml:10: batch.rows",
+        "recipe.yaml:11: lanes",
+        "recipe.yaml:12: shuffle",
+    ] {
+        assert!(text.contains(fault), "{fault} is missing in: {text}");
     }
 }
 
@@ -206,7 +251,15 @@ fn demo_streams_what_it_wrote() {
     let json: serde_json::Value =
         serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
     assert!(json["rows"].as_u64().unwrap() > 10);
-    assert!(corpus.path("here/recipe.yaml").exists());
+    packmill::Recipe::load(corpus.path("here/recipe.yaml")).unwrap();
+    let checked = packmill(&corpus, &["check", "here/recipe.yaml", "--json"]);
+    let checked: serde_json::Value = serde_json::from_str(&stdout(&checked)).unwrap();
+    let tokens = checked["estimate"]["tokens"].as_f64().unwrap();
+    let real = json["tokens"].as_f64().unwrap();
+    assert!(
+        (tokens / real - 1.0).abs() < 0.2,
+        "estimated {tokens}, streamed {real}"
+    );
 }
 
 #[test]

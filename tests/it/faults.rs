@@ -1,10 +1,12 @@
 //! Damaged inputs: one clear error that names shard and record, or a counted drop where the recipe says skip;
 //! never a panic, a hang, or a silently shorter stream.
 
-use crate::corpus::{Corpus, SMALL, chats, zstd_frames};
+use crate::corpus::{Corpus, SMALL, chats, holds_no_file, zstd_frames};
 use packmill::ledger::Reason;
 use packmill::pipeline::{Loader, Progress};
 use packmill::{Error, Kind, Recipe};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// The error that the stream ends with, and where it stood then.
 fn run(corpus: &Corpus, recipe: Recipe) -> Result<Progress, (Error, u64)> {
@@ -119,6 +121,9 @@ fn a_cut_zstd_shard() {
         error.shard().is_some_and(|s| s.contains("chats.jsonl.zst")),
         "{error}"
     );
+    // The record is the entry that stands for the lost rest: behind the whole frames' lines.
+    assert!(error.record().is_some_and(|r| r >= 350), "{error}");
+    assert!(error.to_string().contains("cut short"), "{error}");
     let progress = run(
         &corpus,
         corpus.recipe("chats.jsonl.zst", &format!("{SMALL}\n{SKIP}")),
@@ -150,12 +155,13 @@ fn an_empty_corpus_and_a_glob_without_a_match() {
     let corpus = Corpus::new();
     corpus.write("empty.jsonl", b"");
     corpus.write("blank.jsonl", b"\n  \n\n");
-    assert!(
-        fails(&corpus, "empty.jsonl", "")
-            .to_string()
-            .contains("empty")
-    );
-    fails(&corpus, "blank.jsonl", "");
+    // Skipping is for records: a source without one is an error all the same.
+    for more in ["", SKIP] {
+        for shard in ["empty.jsonl", "blank.jsonl"] {
+            let error = fails(&corpus, shard, more);
+            assert!(error.to_string().contains("empty"), "{shard}: {error}");
+        }
+    }
     let error = fails(&corpus, "nothing-*.jsonl", "");
     assert_eq!(error.kind(), Kind::Recipe);
     assert!(error.to_string().contains("nothing-*.jsonl"), "{error}");
@@ -172,6 +178,148 @@ fn a_template_that_raises() {
     assert!(
         error.record().is_some() && error.shard().is_some(),
         "{error}"
+    );
+}
+
+#[test]
+fn a_template_that_raises_for_some_records_is_counted_with_skip() {
+    let corpus = Corpus::with_chats(200);
+    let raising =
+        "{% if messages[0].content == 'Record 7.' %}{{ raise_exception('not seven') }}{% endif %}";
+    corpus.write(
+        "raising.jinja",
+        format!("{raising}{}", crate::corpus::TEMPLATE).as_bytes(),
+    );
+    let error = fails(&corpus, "chats.jsonl", "template: raising.jinja");
+    assert_eq!(error.record(), Some(7), "{error}");
+    assert!(error.to_string().contains("not seven"), "{error}");
+    let more = format!("{SMALL}\n{SKIP}\ntemplate: raising.jinja");
+    let progress = run(&corpus, corpus.recipe("chats.jsonl", &more)).unwrap();
+    let records = &progress.ledger.sources[0].1.records;
+    assert_eq!((records.taken, records.delivered), (200, 199));
+    assert_eq!(records.dropped.get(&Reason::BadRecord), Some(&1));
+}
+
+#[test]
+fn bad_lines_and_a_cut_shard_of_a_streamed_source() {
+    let mut line = String::from_utf8(with_line(400, 123, b"{\"messages\": 3}")).unwrap();
+    let corpus = Corpus::new();
+    corpus.write("bad.jsonl.zst", &zstd_frames(&line, 10));
+    let error = fails(&corpus, "bad.jsonl.zst", "hold: 0");
+    assert!(
+        error.shard().is_some_and(|s| s.contains("bad.jsonl.zst")),
+        "{error}"
+    );
+    assert!(error.record().is_some(), "{error}");
+    let more = format!("{SMALL}\nhold: 0\n{SKIP}");
+    let progress = run(&corpus, corpus.recipe("bad.jsonl.zst", &more)).unwrap();
+    let records = &progress.ledger.sources[0].1.records;
+    assert_eq!((records.taken, records.delivered), (400, 399));
+
+    line = chats(400);
+    let bytes = zstd_frames(&line, 10);
+    corpus.write("cut.jsonl.zst", &bytes[..bytes.len() - 100]);
+    let error = fails(&corpus, "cut.jsonl.zst", "hold: 0");
+    assert!(
+        error.shard().is_some_and(|s| s.contains("cut.jsonl.zst")) && error.record().is_some(),
+        "{error}"
+    );
+    let progress = run(&corpus, corpus.recipe("cut.jsonl.zst", &more)).unwrap();
+    let account = &progress.ledger.sources[0].1;
+    assert_eq!(account.unreadable.blocks, 1, "{account:?}");
+    assert!(account.records.delivered >= 389, "{account:?}");
+}
+
+fn packmill(corpus: &Corpus, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packmill"));
+    command
+        .args(args)
+        .current_dir(corpus.dir.path())
+        .env("PACKMILL_CACHE", corpus.cache());
+    command
+}
+
+/// A recipe over `chats.jsonl.zst`, whose text has to be spooled.
+fn spooled(frames: &[u8]) -> Corpus {
+    let corpus = Corpus::new();
+    corpus.write("chats.jsonl.zst", frames);
+    let recipe = format!(
+        "tokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [chats.jsonl.zst]\n{SMALL}\n"
+    );
+    corpus.write("recipe.yaml", recipe.as_bytes());
+    corpus
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A limit on the size of files gives a spool's writer the error that a full disk gives it, without one.
+#[test]
+fn a_full_disk_under_the_spool() {
+    let corpus = spooled(&zstd_frames(&chats(1000), 100));
+    // 40 or 80 KiB, as the shell counts; the text has more than 400 KiB.
+    let limited = Command::new("sh")
+        .arg("-c")
+        .arg("trap '' XFSZ; ulimit -f 80; exec \"$0\" \"$@\"")
+        .arg(env!("CARGO_BIN_EXE_packmill"))
+        .args(["stream", "recipe.yaml", "--json"])
+        .current_dir(corpus.dir.path())
+        .env("PACKMILL_CACHE", corpus.cache())
+        .output()
+        .unwrap();
+    let text = stderr(&limited);
+    assert_eq!(limited.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("error: ").count(), 1, "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    for part in ["spool", "PACKMILL_CACHE", "hold"] {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    assert!(
+        text.contains(&corpus.cache().display().to_string()),
+        "the cache folder is not named: {text}"
+    );
+    assert!(limited.stdout.is_empty());
+    assert!(holds_no_file(&corpus.cache()), "half a spool stayed behind");
+    let again = packmill(&corpus, &["stream", "recipe.yaml", "--json"])
+        .output()
+        .unwrap();
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert!(holds_no_file(&corpus.cache()));
+}
+
+#[test]
+fn a_spool_of_a_killed_process_is_swept_and_never_read() {
+    // Much text in few bytes, so that writing the spool takes a while.
+    let frame = zstd_frames(&chats(2000), 2000);
+    let corpus = spooled(&frame.repeat(80));
+    let mut killed = packmill(&corpus, &["stream", "recipe.yaml"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while holds_no_file(&corpus.cache()) {
+        assert!(Instant::now() < deadline, "no spool is written");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(
+        !holds_no_file(&corpus.cache()),
+        "it was killed before it could clean up"
+    );
+    let again = packmill(&corpus, &["samples", "recipe.yaml", "--limit", "3"])
+        .output()
+        .unwrap();
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(
+        again.stdout.iter().filter(|byte| **byte == b'\n').count(),
+        3
+    );
+    assert!(
+        holds_no_file(&corpus.cache()),
+        "what was left is still there"
     );
 }
 
@@ -219,6 +367,12 @@ fn a_template_without_generation_tags_is_refused_with_the_remedy() {
     );
     let error = fails(&corpus, "chats.jsonl", "template: plain.jinja");
     assert_eq!(error.kind(), Kind::Mask);
+    assert!(error.to_string().contains("generation"), "{error}");
+    // Rows of prompt and completion are rendered with it too.
+    let row = r#"{"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Yes."}]}"#;
+    corpus.write("pairs.jsonl", format!("{row}\n").repeat(30).as_bytes());
+    let error = fails(&corpus, "pairs.jsonl", "template: plain.jinja");
+    assert_eq!(error.kind(), Kind::Mask, "{error}");
     assert!(error.to_string().contains("generation"), "{error}");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::corpus::{Corpus, IM_END};
 use packmill::pipeline::{Model, Samples};
-use packmill::{Example, ledger::Reason};
+use packmill::{Error, Example, Kind, ledger::Reason};
 use std::sync::Arc;
 
 const CHAT: &str = r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "So?"}, {"role": "assistant", "content": "No."}]}"#;
@@ -81,6 +81,114 @@ fn r22_a_messages_own_flag_wins_over_its_role() {
     assert_eq!(one(&row, ""), ["Yes.^"]);
 }
 
+/// The error of the only row.
+fn refused(row: &str, more: &str) -> Error {
+    let corpus = Corpus::new();
+    corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
+    let recipe = corpus.recipe("rows.jsonl", more);
+    let model = Arc::new(Model::load(&recipe).unwrap());
+    let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
+    samples.next().unwrap().expect_err("should be refused")
+}
+
+#[test]
+fn r22_a_turn_that_should_be_trained_and_has_no_span_is_refused() {
+    // The template has tags around assistants' turns alone.
+    let row = CHAT.replacen(
+        r#""content": "So?""#,
+        r#""content": "So?", "train": true"#,
+        1,
+    );
+    for (row, more) in [
+        (row.as_str(), ""),
+        (row.as_str(), "mask: {train: last_assistant}"),
+        (CHAT, "mask: {roles: [assistant, user]}"),
+    ] {
+        let error = refused(row, more);
+        assert_eq!(error.kind(), Kind::Mask, "{more}: {error}");
+        assert_eq!(error.record(), Some(0), "{more}: {error}");
+        assert!(error.to_string().contains("\"user\""), "{more}: {error}");
+    }
+    // A role that no message has asks for nothing.
+    assert_eq!(
+        one(CHAT, "mask: {roles: [assistant, ipython]}"),
+        ["Yes.^", "No.^"]
+    );
+}
+
+#[test]
+fn r22_flags_are_refused_where_nothing_ties_them_to_tokens() {
+    let row = CHAT.replacen(
+        r#""content": "No.""#,
+        r#""content": "No.", "train": true"#,
+        1,
+    );
+    for policy in [
+        "all",
+        "markers, markers: {response: \"<|im_start|>assistant\"}",
+    ] {
+        let error = refused(&row, &format!("mask: {{train: {policy}}}"));
+        assert_eq!(error.kind(), Kind::Mask, "{policy}: {error}");
+    }
+}
+
+#[test]
+fn an_assistants_turn_without_a_span_is_the_templates_decision() {
+    let corpus_template = "{% for m in messages %}{% if m.role == 'assistant' and loop.last %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}|{% endfor %}";
+    let corpus = Corpus::new();
+    corpus.write("last.jinja", corpus_template.as_bytes());
+    let flagged = CHAT.replacen(
+        r#""content": "Yes.""#,
+        r#""content": "Yes.", "train": true"#,
+        1,
+    );
+    corpus.write("rows.jsonl", format!("{CHAT}\n{flagged}\n").as_bytes());
+    let recipe = corpus.recipe("rows.jsonl", "template: last.jinja");
+    let model = Arc::new(Model::load(&recipe).unwrap());
+    for sample in Samples::open(&recipe, &model, &corpus.cache()).unwrap() {
+        assert_eq!(trained(&sample.unwrap().content.unwrap()), ["No."]);
+    }
+}
+
+#[test]
+fn r9_a_chat_gets_no_bos_beside_the_templates_own() {
+    let corpus = Corpus::new();
+    let path = "tokenizer/tokenizer.json";
+    let text = std::fs::read_to_string(corpus.path(path)).unwrap();
+    let mut file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // A tokenizer that puts a BOS before whatever it is given.
+    file["post_processor"] = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [258], "tokens": ["<|endoftext|>"]}}
+    });
+    corpus.write(path, file.to_string().as_bytes());
+    corpus.write(
+        "tokenizer/tokenizer_config.json",
+        br#"{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>", "eos_token": "<|im_end|>"}"#,
+    );
+    corpus.write(
+        "bos.jinja",
+        format!("{{{{ bos_token }}}}{}", crate::corpus::TEMPLATE).as_bytes(),
+    );
+    corpus.write("rows.jsonl", format!("{CHAT}\n").as_bytes());
+    corpus.write("text.jsonl", b"{\"text\": \"ab\"}\n");
+    let ids = |rows: &str, more: &str| {
+        let recipe = corpus.recipe(rows, more);
+        let model = Arc::new(Model::load(&recipe).unwrap());
+        let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
+        samples.next().unwrap().unwrap().content.unwrap().ids
+    };
+    let bos = |ids: &[u32]| ids.iter().filter(|&&id| id == 258).count();
+    let printed = ids("rows.jsonl", "template: bos.jinja");
+    assert_eq!((printed[0], bos(&printed)), (258, 1));
+    let none = ids("rows.jsonl", "");
+    assert_eq!(bos(&none), 0, "the template prints none");
+    let text = ids("text.jsonl", "mask: {train: all}");
+    assert_eq!(text, [258, 97, 98, IM_END]);
+}
+
 #[test]
 fn markers_with_and_without_instruction() {
     let response = r#"mask: {train: markers, markers: {response: "<|im_start|>assistant\n", instruction: "<|im_start|>user\n"}}"#;
@@ -114,6 +222,25 @@ fn r10_text_gets_its_end_once() {
     };
     assert_eq!(ids("ab"), [97, 98, IM_END]);
     assert_eq!(ids("ab<|im_end|>"), [97, 98, IM_END]);
+    // A conversation ends as its template ends it: nothing is appended behind the last line break.
+    let chat = samples(&[CHAT], "").remove(0).unwrap().ids;
+    assert_eq!(chat[chat.len() - 2..], [IM_END, u32::from(b'\n')]);
+}
+
+#[test]
+fn r25_a_record_of_no_length_never_becomes_a_segment() {
+    // Without tokens a row is refused, or counted where the recipe says skip; with one it has no target.
+    let empty = r#"{"input_ids": [], "labels": []}"#;
+    assert_eq!(refused(empty, "").kind(), Kind::Row);
+    let rows = [
+        empty,
+        r#"{"input_ids": [7], "labels": [7]}"#,
+        r#"{"input_ids": [7, 8], "labels": [-100, 8]}"#,
+    ];
+    let samples = samples(&rows, "on_bad_record: {skip: {max_fraction: 0.5}}");
+    assert_eq!(samples[0], Err(Reason::BadRecord));
+    assert_eq!(samples[1], Err(Reason::NoTrainedToken));
+    assert_eq!(samples[2].as_ref().unwrap().ids, [7, 8]);
 }
 
 #[test]

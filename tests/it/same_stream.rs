@@ -19,7 +19,7 @@ fn load(corpus: &Corpus, recipe: Recipe) -> (Vec<Batch>, Progress) {
 }
 
 #[test]
-fn workers_prefetch_and_io_change_nothing() {
+fn r27_workers_prefetch_and_io_change_nothing() {
     let corpus = Corpus::with_chats(700);
     let base = load(&corpus, corpus.recipe("chats.jsonl", SMALL)).1;
     assert!(base.rows > 100);

@@ -36,6 +36,13 @@ fn r19_thinking_before_the_last_question_is_left_out() {
         render(source, &conversation).unwrap().text,
         "a;b;c;(new)d;(newer)e;"
     );
+    // A template that ends its last turn otherwise (gpt-oss): what each turn's span holds is its own end.
+    let source = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}\
+{{ '<|return|>' if loop.last else '<|end|>' }}{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}";
+    let rendered = render(source, &hello()).unwrap();
+    let spans = pieces(&rendered);
+    assert_eq!(spans.first().map(|s| s.ends_with("<|end|>")), Some(true));
+    assert_eq!(spans.last().map(|s| s.ends_with("<|return|>")), Some(true));
 }
 
 #[test]
