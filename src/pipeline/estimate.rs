@@ -3,7 +3,7 @@
 use super::encode::{Outcome, Scratch};
 use super::model::Model;
 use super::peek::peek;
-use super::sources::encoder;
+use super::sources::{encoder, is_conversation};
 use super::warning::Warning;
 use crate::corpus::Corpus;
 use crate::error::Result;
@@ -34,6 +34,9 @@ pub struct Estimate {
     pub steps: u64,
     /// The same by source.
     pub sources: Vec<SourceEstimate>,
+    /// What the sources' templates gave cause for.
+    #[serde(skip)]
+    warnings: Vec<Warning>,
 }
 
 /// An estimate of one source's share of an epoch.
@@ -74,10 +77,13 @@ impl Estimate {
         let corpus = Corpus::open(recipe)?;
         let all: usize = corpus.sources.iter().map(|s| s.shards.len()).sum();
         let a_shard = RECORDS.div_ceil(all.max(1));
-        let mut sources = Vec::new();
+        let (mut sources, mut warnings) = (Vec::new(), Vec::new());
         for (index, source) in corpus.sources.iter().enumerate() {
             let shards = open_shards(&source.shards, recipe.io)?;
             let (encoder, shape) = encoder(recipe, index, model, &shards)?;
+            if is_conversation(shape) {
+                warnings.extend(Warning::stop_token(&source.name, &encoder));
+            }
             let stored_bytes = source.size_bytes();
             let mut tally = Tally::default();
             let mut scratch = Scratch::default();
@@ -137,6 +143,7 @@ impl Estimate {
             rows,
             steps: rows.div_ceil(step_rows),
             sources,
+            warnings,
         })
     }
 }
@@ -144,7 +151,8 @@ impl Estimate {
 impl Estimate {
     /// What is allowed, but perhaps not wanted.
     pub fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
-        Warning::pools(recipe, self.records).into_iter().collect()
+        let pools = Warning::pools(recipe, self.records);
+        pools.into_iter().chain(self.warnings.clone()).collect()
     }
 }
 

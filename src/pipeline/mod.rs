@@ -28,6 +28,7 @@ mod loader;
 
 mod estimate;
 mod samples;
+mod stop_token;
 mod warning;
 
 pub use estimate::{Estimate, SourceEstimate};

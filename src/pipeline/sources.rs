@@ -208,13 +208,13 @@ impl Sources {
             .collect()
     }
 
-    /// What is allowed, but perhaps not wanted, about the size of the corpus.
+    /// What is allowed, but perhaps not wanted.
     pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
         let records: Option<u64> = self.summaries().iter().map(|s| s.held_records).sum();
-        records
-            .and_then(|records| Warning::pools(recipe, records))
-            .into_iter()
-            .collect()
+        let pools = records.and_then(|records| Warning::pools(recipe, records));
+        let chats = self.list.iter().filter(|s| is_conversation(s.shape));
+        let stop_tokens = chats.filter_map(|s| Warning::stop_token(&s.name, &s.encoder));
+        pools.into_iter().chain(stop_tokens).collect()
     }
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn encoder(
 }
 
 /// Whether rows of this shape are rendered with a chat template as a rule.
-fn is_conversation(shape: Shape) -> bool {
+pub(crate) fn is_conversation(shape: Shape) -> bool {
     matches!(
         shape,
         Shape::Messages | Shape::Conversations | Shape::Instruction

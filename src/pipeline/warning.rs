@@ -1,5 +1,7 @@
 //! Warnings that teach: what was seen, why it matters, what to try.
 
+use super::encode::Encoder;
+use super::stop_token;
 use crate::recipe::{Recipe, Strategy};
 use std::fmt;
 
@@ -36,6 +38,13 @@ impl Warning {
             pooled,
             records,
             lanes: recipe.lanes,
+        })
+    }
+
+    /// The stop token's warning for a source's encoder, where it applies.
+    pub(crate) fn stop_token(source: &str, encoder: &Encoder) -> Option<Self> {
+        (stop_token::is_trained(encoder) == Some(false)).then(|| Warning::StopTokenUntrained {
+            source: source.to_owned(),
         })
     }
 

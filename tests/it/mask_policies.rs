@@ -1,7 +1,7 @@
 //! What is trained under each policy, end to end: ids are bytes, so that a mask can be read as text.
 
 use crate::corpus::{Corpus, IM_END};
-use packmill::pipeline::{Model, Samples};
+use packmill::pipeline::{Estimate, Loader, Model, Samples, Warning};
 use packmill::{Error, Example, Kind, ledger::Reason};
 use std::sync::Arc;
 
@@ -148,6 +148,43 @@ fn an_assistants_turn_without_a_span_is_the_templates_decision() {
     for sample in Samples::open(&recipe, &model, &corpus.cache()).unwrap() {
         assert_eq!(trained(&sample.unwrap().content.unwrap()), ["No."]);
     }
+}
+
+#[test]
+fn r12_a_template_whose_stop_token_is_not_trained_is_warned_of() {
+    let corpus = Corpus::new();
+    corpus.write("rows.jsonl", format!("{CHAT}\n").repeat(8).as_bytes());
+    let warned = |template: &str, more: &str| {
+        corpus.write("own.jinja", template.as_bytes());
+        let recipe = corpus.recipe("rows.jsonl", &format!("template: own.jinja\n{more}"));
+        let model = Model::load(&recipe).unwrap();
+        let estimate = Estimate::of(&recipe, &model).unwrap();
+        let loader = Loader::builder(recipe.clone())
+            .cache(corpus.cache())
+            .build()
+            .unwrap();
+        let stops = |warnings: &[Warning]| {
+            let untrained = |w: &&Warning| matches!(w, Warning::StopTokenUntrained { source } if source == "chats");
+            warnings.iter().filter(untrained).count()
+        };
+        let found = stops(&estimate.warnings(&recipe));
+        assert_eq!(stops(loader.warnings()), found);
+        found
+    };
+    let whole = crate::corpus::TEMPLATE;
+    assert_eq!(warned(whole, ""), 0);
+    assert_eq!(warned(whole, "mask: {end_of_turn: false}"), 1);
+    assert_eq!(warned(whole, "mask: {train: all}"), 0);
+    let outside = whole.replace(
+        "+ '<|im_end|>' }}{% endgeneration %}",
+        "}}{% endgeneration %}<|im_end|>",
+    );
+    assert_ne!(outside, whole);
+    assert_eq!(warned(&outside, ""), 1);
+    // The message that follows prints the terminator.
+    let follows = "{% for m in messages %}{% if loop.index0 > 0 %}<|im_end|>{% endif %}{% if m.role == 'assistant' %}\
+        {% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}<|im_end|>";
+    assert_eq!(warned(follows, ""), 1);
 }
 
 #[test]
