@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use std::path::{Path, PathBuf};
 
 /// Where spools go: `PACKMILL_CACHE`, else `packmill` in the user's cache folder (`XDG_CACHE_HOME`, else
-/// `~/.cache`). The one look that packmill takes at its environment; everything else is given the folder.
+/// `~/.cache`). The one look that reading takes at the environment; everything else is given the folder.
 pub fn cache_folder() -> Result<PathBuf> {
     let named = |name| std::env::var_os(name).map(PathBuf::from);
     // By the XDG specification a relative path there is none.
