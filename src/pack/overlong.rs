@@ -81,6 +81,17 @@ pub fn fit(example: Example, config: &PackConfig, bos: Option<TokenId>) -> Resul
 fn truncate(example: Example, row: usize) -> Fitted {
     let tokens = example.len() as u64;
     let end = cut_before(&example.protected, as_position(row));
+    // A copy: what is cut off is not kept in memory while the piece waits in a pool.
+    let within = |spans: &[Span]| -> Vec<Span> {
+        let beginning = spans.iter().filter(|span| span.start < end);
+        beginning.map(|s| s.start..s.end.min(end)).collect()
+    };
+    let example = Example {
+        origin: example.origin,
+        ids: example.ids[..end as usize].to_vec(),
+        trained: within(&example.trained),
+        protected: within(&example.protected),
+    };
     keep(piece(Arc::new(example), 0..end), tokens)
 }
 

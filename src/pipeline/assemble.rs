@@ -52,6 +52,8 @@ pub(crate) enum Stopped {
 
 struct Lane {
     packer: Box<dyn Packer>,
+    /// Pieces of the last record that the pool had no place for yet.
+    waiting: VecDeque<Piece>,
     ended: bool,
     /// Records, and blocks, since the last example.
     barren: (u64, u64),
@@ -81,6 +83,7 @@ impl Assembler {
         for _ in 0..setup.lanes.count() {
             lanes.push(Lane {
                 packer: pack::packer(&setup.pack)?,
+                waiting: VecDeque::new(),
                 ended: false,
                 barren: (0, 0),
                 read: vec![(0, 0); setup.sources.len()],
@@ -124,6 +127,13 @@ impl Assembler {
         self.setup.feed.turn(lane)?;
         let mut lap = Lap::start();
         while self.lanes[lane as usize].packer.wants() {
+            let Lane {
+                packer, waiting, ..
+            } = &mut self.lanes[lane as usize];
+            if let Some(piece) = waiting.pop_front() {
+                packer.push(piece);
+                continue;
+            }
             self.want(lane);
             let waited = lap.lap();
             let item = self.setup.feed.next(lane)?;
@@ -154,7 +164,7 @@ impl Assembler {
             .reserve(usize::try_from((row * 2).clamp(16, 512)).unwrap_or(512));
     }
 
-    /// Books an item and puts what is kept of it into the lane's pool.
+    /// Books an item and keeps what is to be pooled of it.
     fn take(&mut self, lane: u32, item: Item) -> Result<()> {
         let Item {
             origin,
@@ -200,7 +210,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Fits a record's examples to rows and pools them; whether any of it is kept.
+    /// Fits a record's examples to rows, for the pool to take piece by piece; whether any of it is kept.
     fn keep(
         &mut self,
         lane: u32,
@@ -220,7 +230,7 @@ impl Assembler {
             }
             for piece in fitted.pieces {
                 pending += piece.len() as u64;
-                self.lanes[lane as usize].packer.push(piece);
+                self.lanes[lane as usize].waiting.push_back(piece);
             }
         }
         if pending > 0 {

@@ -61,7 +61,12 @@ impl BlockTable {
         let layout = match file.codec {
             Codec::Plain => Layout::Fixed(limits.plain_block_bytes),
             Codec::Gzip => Layout::Whole,
-            Codec::Zstd => Layout::Frames(frames::walk(size_bytes, read)?),
+            Codec::Zstd => {
+                let mut frames = frames::walk(size_bytes, read)?;
+                // A corpus may have millions of them, and the list stays.
+                frames.shrink_to_fit();
+                Layout::Frames(frames)
+            }
         };
         Ok(BlockTable {
             codec: file.codec,

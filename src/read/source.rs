@@ -63,7 +63,10 @@ pub(super) fn open_source_within(
 ) -> Result<SourceBlocks> {
     let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
     let tables = io.list(&shards)?;
-    let verdict = match Held::open(local, &tables, options, cache, limits)? {
+    // What is no single shard's fault, a full disk for one, is told of the source.
+    let opened = Held::open(local, &tables, options, cache, limits)
+        .map_err(|error| error.in_shard(format!("source {name}")))?;
+    let verdict = match opened {
         Opened::Held(held) => return held_source(name, *held),
         Opened::TooLarge(verdict) => verdict,
     };

@@ -272,7 +272,7 @@ fn a_full_disk_under_the_spool() {
     assert_eq!(limited.status.code(), Some(1), "{text}");
     assert_eq!(text.matches("error: ").count(), 1, "{text}");
     assert!(!text.contains("panicked"), "{text}");
-    for part in ["spool", "PACKMILL_CACHE", "hold"] {
+    for part in ["source chats", "spool", "PACKMILL_CACHE", "hold"] {
         assert!(text.contains(part), "{part} is missing in: {text}");
     }
     assert!(

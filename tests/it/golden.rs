@@ -64,3 +64,18 @@ fn streamed() {
         "254 rows acd0b89eb1e4a39834aab648d6f32224"
     );
 }
+
+/// The pieces of one record enter a pool one at a time, as other examples do.
+#[test]
+fn split_records() {
+    let corpus = Corpus::with_chats(400);
+    let more = SMALL.replace(
+        "sequence_length: 512",
+        "sequence_length: 64, overlong: split",
+    );
+    assert_ne!(more, SMALL);
+    assert_eq!(
+        digest(&corpus, "chats.jsonl", &more),
+        "1710 rows a0cb1e741d6c700cc824282e57d92858"
+    );
+}
