@@ -266,8 +266,8 @@ fn is_python_only(text: &str) -> bool {
 
 /// serde_json makes floats of integers outside u64 and of -0.
 fn has_odd_integer(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_digit())
-        .any(|run| run.len() > 18)
+    text.split(|c: char| !matches!(c, '0'..='9' | '-' | '.'))
+        .any(|run| run.len() > 18 || run == "-0")
 }
 
 proptest! {
