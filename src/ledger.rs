@@ -5,7 +5,8 @@
 //! source, delivered when the last of its kept pieces is in a row, dropped when none is kept, pending until then.
 
 use crate::example::Piece;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -43,17 +44,12 @@ pub struct Count {
     pub taken: u64,
     /// In rows.
     pub delivered: u64,
-    /// Cut off by `overlong: truncate` or `truncate_left`. Tokens only.
-    #[serde(skip_serializing_if = "is_zero", default)]
+    /// Cut off by `overlong: truncate` or `truncate_left`. Tokens only; 0 for records.
     pub truncated: u64,
     /// Dropped, by reason.
     pub dropped: BTreeMap<Reason, u64>,
     /// In a pool.
     pub pending: u64,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
 }
 
 impl Count {
@@ -90,11 +86,41 @@ pub struct Account {
     pub unreadable: Unreadable,
 }
 
-/// The account of all sources, in the recipe's order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The account of all sources, in the recipe's order. As JSON, an object with the sources' names for keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// One account a source, with its name.
     pub sources: Vec<(String, Account)>,
+}
+
+impl Serialize for Ledger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.sources.iter().map(|(name, account)| (name, account)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ledger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Ledger;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an account for each source's name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ledger, A::Error> {
+                let mut sources = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    sources.push(entry);
+                }
+                Ok(Ledger { sources })
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
 }
 
 impl Ledger {
@@ -170,5 +196,24 @@ impl Ledger {
             a.unreadable.blocks += 1;
             a.unreadable.bytes += bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_an_object_by_name_in_the_recipes_order() {
+        let mut ledger = Ledger::new(["z", "a"]);
+        ledger.kept(0, 10, 2, &[(Reason::NoTrainedToken, 3)]);
+        ledger.dropped(1, Reason::BadRecord, 0);
+        let text = serde_json::to_string(&ledger).unwrap();
+        assert_eq!(
+            text,
+            r#"{"z":{"records":{"in":1,"delivered":0,"truncated":0,"dropped":{},"pending":1},"tokens":{"in":15,"delivered":0,"truncated":2,"dropped":{"no_trained_token":3},"pending":10},"unreadable":{"blocks":0,"bytes":0}},"a":{"records":{"in":1,"delivered":0,"truncated":0,"dropped":{"bad_record":1},"pending":0},"tokens":{"in":0,"delivered":0,"truncated":0,"dropped":{},"pending":0},"unreadable":{"blocks":0,"bytes":0}}}"#
+        );
+        assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
+        assert!(ledger.balanced());
     }
 }

@@ -1,9 +1,9 @@
 //! Stage 4 of 7: mask. Which tokens are trained.
 //!
 //! Masks are lists of token spans, sorted, disjoint and not empty. They are made of text spans and byte
-//! offsets ([`spans_to_tokens`], [`marked_answers`]), of two tokenizations ([`completion()`]), or of what a
-//! row brings ([`from_labels`], [`from_loss_mask`]), and combined by [`intersect`]. Padding does not exist
-//! here yet and is later found by position, so no mask ever depends on which id pads.
+//! offsets ([`spans_to_tokens`], [`marked_answers`]) or of two tokenizations ([`completion()`]); rows of tokens bring
+//! theirs along. Padding does not exist here yet and is later found by position, so no mask ever depends on which
+//! id pads.
 //!
 //! | policy | from |
 //! | --- | --- |
@@ -20,8 +20,6 @@ mod markers;
 
 mod overlap;
 
-mod prebuilt;
-
 mod select;
 
 mod spans;
@@ -32,9 +30,8 @@ pub use completion::{completion, completion_start};
 pub use end_of_turn::{trains_stop_token, without_end_of_turn};
 pub use markers::{MissingMarker, marked_answers, marked_tokens};
 pub use overlap::{Offsets, spans_to_tokens};
-pub use prebuilt::{from_labels, from_loss_mask};
 pub use select::{Turn, last_owner, select, trained_turns};
-pub use spans::{all, has_target, intersect, merge, num_targets};
+pub use spans::{all, has_target, merge, num_targets};
 
 /// A tokenized text. `ids` and `offsets` have the same length.
 #[derive(Debug, Clone, Copy)]

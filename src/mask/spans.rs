@@ -1,4 +1,4 @@
-//! Lists of token spans: joining, intersecting, counting.
+//! Lists of token spans: joining and counting.
 
 use crate::example::Span;
 
@@ -28,26 +28,6 @@ pub fn merge(mut spans: Vec<Span>) -> Vec<Span> {
         joined
     });
     spans
-}
-
-/// What both masks train. Masks that a recipe asks for together compose so: a token counts only where all
-/// of them train it. Both must be sorted and disjoint; the result is.
-pub fn intersect(a: &[Span], b: &[Span]) -> Vec<Span> {
-    let mut both = Vec::new();
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
-        let span = x.start.max(y.start)..x.end.min(y.end);
-        let x_ends_first = x.end <= y.end;
-        if !span.is_empty() {
-            both.push(span);
-        }
-        if x_ends_first {
-            a.next();
-        } else {
-            b.next();
-        }
-    }
-    both
 }
 
 /// Targets that count after the shift, for an example that becomes one segment: trained tokens but the
@@ -94,15 +74,6 @@ mod tests {
             prop_assert_eq!(flags(&merged), flags(&given));
             prop_assert!(is_mask(&merged));
             prop_assert!(merged.windows(2).all(|pair| pair[0].end < pair[1].start));
-        }
-
-        #[test]
-        fn r23_masks_compose_by_and(a in spans(), b in spans()) {
-            let (a, b) = (merge(a), merge(b));
-            let both = intersect(&a, &b);
-            let naive: Vec<bool> = flags(&a).into_iter().zip(flags(&b)).map(|(x, y)| x && y).collect();
-            prop_assert_eq!(flags(&both), naive);
-            prop_assert!(is_mask(&both));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use super::concat::cut_before;
 use crate::example::{Example, Piece, Span, TokenId};
+use crate::ledger::Reason;
 use crate::recipe::{Overlong, PackConfig, Strategy};
 use crate::{Error, Kind, Result, Stage};
 use std::sync::Arc;
@@ -17,27 +18,8 @@ pub struct Fitted {
     pub truncated_tokens: u64,
     /// Tokens of an example that is dropped, or of a split one's pieces that are.
     pub dropped_tokens: u64,
-    /// Why no piece is kept.
-    pub dropped: Option<Dropped>,
-}
-
-/// Why an example is not packed at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dropped {
-    /// It is longer than a row, and the recipe drops those.
-    Overlong,
-    /// No token is trained, after the shift, of what would be kept.
-    NoTrainedToken,
-}
-
-impl Dropped {
-    /// The reason's name in ledgers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Dropped::Overlong => "overlong",
-            Dropped::NoTrainedToken => "no_trained_token",
-        }
-    }
+    /// Why no piece is kept: overlong, or no token is trained, after the shift, of what would be kept.
+    pub dropped: Option<Reason>,
 }
 
 /// Makes an example fit for the [packer](super::packer) of this configuration.
@@ -53,7 +35,7 @@ pub fn fit(example: Example, config: &PackConfig, bos: Option<TokenId>) -> Resul
     let row = config.sequence_length;
     let tokens = example.len() as u64;
     if example.num_label_tokens(&whole(&example)) == 0 {
-        return Ok(drop_all(tokens, Dropped::NoTrainedToken));
+        return Ok(drop_all(tokens, Reason::NoTrainedToken));
     }
     if config.strategy == Strategy::Concat {
         if let Some(span) = example.protected.iter().find(|p| p.len() > row) {
@@ -68,7 +50,7 @@ pub fn fit(example: Example, config: &PackConfig, bos: Option<TokenId>) -> Resul
         Overlong::Truncate => Ok(truncate(example, row)),
         Overlong::TruncateLeft => Ok(truncate_left(example, row, bos)),
         Overlong::Split => split(example, row),
-        Overlong::Drop => Ok(drop_all(tokens, Dropped::Overlong)),
+        Overlong::Drop => Ok(drop_all(tokens, Reason::Overlong)),
         Overlong::Error => Err(Error::new(
             Kind::Pack,
             Stage::Pack,
@@ -142,7 +124,7 @@ fn split(example: Example, row: usize) -> Result<Fitted> {
     }
     match fitted.pieces.last_mut() {
         Some(last) => last.last = true,
-        None => return Ok(drop_all(tokens, Dropped::NoTrainedToken)),
+        None => return Ok(drop_all(tokens, Reason::NoTrainedToken)),
     }
     Ok(fitted)
 }
@@ -150,7 +132,7 @@ fn split(example: Example, row: usize) -> Result<Fitted> {
 /// The example as one piece; what it lacks of `tokens` was truncated. Dropped if nothing in it is trained.
 fn keep(piece: Piece, tokens: u64) -> Fitted {
     if piece.is_empty() || piece.num_label_tokens() == 0 {
-        return drop_all(tokens, Dropped::NoTrainedToken);
+        return drop_all(tokens, Reason::NoTrainedToken);
     }
     Fitted {
         truncated_tokens: tokens - piece.len() as u64,
@@ -159,7 +141,7 @@ fn keep(piece: Piece, tokens: u64) -> Fitted {
     }
 }
 
-fn drop_all(tokens: u64, reason: Dropped) -> Fitted {
+fn drop_all(tokens: u64, reason: Reason) -> Fitted {
     Fitted {
         dropped_tokens: tokens,
         dropped: Some(reason),

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Piece;
 use crate::ledger::{Ledger, Reason};
 use crate::order::lanes::Lanes;
-use crate::pack::overlong::{self, Dropped};
+use crate::pack::overlong;
 use crate::pack::{self, Packer, Scratch};
 use crate::recipe::{OnBadRecord, PackConfig};
 use crate::stats::{Lap, Stats};
@@ -119,7 +119,14 @@ impl Assembler {
             }
             lane = (lane + 1) % lanes;
         }
-        self.last_pool()
+        let stopped = self.last_pool()?;
+        if matches!(stopped, Stopped::Done) {
+            self.progress.ledger = Arc::new(self.ledger.clone());
+            let end = Delivery::End(self.progress.clone());
+            // A receiver that is gone wants no end either.
+            let _ = self.setup.sender.send(Ok(end));
+        }
+        Ok(stopped)
     }
 
     /// Refills a lane's pool; false where its stream ended before the pool was full.
@@ -226,7 +233,9 @@ impl Assembler {
                 .map_err(|error| self.setup.feed.place(error, origin))?;
             truncated += fitted.truncated_tokens;
             if fitted.dropped_tokens > 0 {
-                dropped.push((booked(fitted.dropped), fitted.dropped_tokens));
+                // Pieces of a split example are dropped for want of a target.
+                let reason = fitted.dropped.unwrap_or(Reason::NoTrainedToken);
+                dropped.push((reason, fitted.dropped_tokens));
             }
             for piece in fitted.pieces {
                 pending += piece.len() as u64;
@@ -318,10 +327,7 @@ impl Assembler {
             .stats
             .batch
             .add(tokens, 0, std::mem::take(&mut self.batching));
-        let delivery = Delivery {
-            batch,
-            progress: self.progress.clone(),
-        };
+        let delivery = Delivery::Batch(Box::new(batch), self.progress.clone());
         if self.setup.sender.send(Ok(delivery)).is_err() {
             return Ok(Some(Stopped::Closed));
         }
@@ -393,13 +399,5 @@ impl Assembler {
     pub(crate) fn fail(&mut self, error: Error) {
         // A receiver that is gone wants no error either.
         let _ = self.setup.sender.send(Err(error));
-    }
-}
-
-/// The ledger's word for why tokens were dropped; pieces of a split example are for want of a target.
-fn booked(reason: Option<Dropped>) -> Reason {
-    match reason {
-        Some(Dropped::Overlong) => Reason::Overlong,
-        Some(Dropped::NoTrainedToken) | None => Reason::NoTrainedToken,
     }
 }

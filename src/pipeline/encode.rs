@@ -8,7 +8,7 @@ use crate::example::{Example, Origin, Span};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
 use crate::recipe::{MaskConfig, Train};
-use crate::render::row::{GivenLabels, Row, RowReader};
+use crate::render::row::{GivenLabels, Row, RowReader, Shape};
 use crate::render::{ChatTemplate, Conversation, Ending};
 use crate::stats::{Lap, Stats};
 use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
@@ -140,11 +140,11 @@ impl Encoder {
             )?,
             Row::TextCompletion { prompt, completion } => {
                 scratch.render.add(1, line.len(), lap.lap());
-                self.text(&prompt, &completion, &mut lap, scratch)?
+                self.text(Some(&prompt), &completion, &mut lap, scratch)?
             }
             Row::Text(text) => {
                 scratch.render.add(1, line.len(), lap.lap());
-                self.text("", &text, &mut lap, scratch)?
+                self.text(None, &text, &mut lap, scratch)?
             }
             Row::Tokens { ids, trained } => {
                 scratch.render.add(1, line.len(), lap.lap());
@@ -203,7 +203,7 @@ impl Encoder {
         match self.mask.train {
             Train::Assistant | Train::LastAssistant => {
                 // Where every row is a chat this was asked at open; a prompt and a completion may be texts.
-                check_policy(template, &self.mask)?;
+                check_tags(template, &self.mask)?;
                 let simple =
                     !flagged && self.mask.train == Train::Assistant && self.only_assistants();
                 let spans = if simple {
@@ -295,12 +295,12 @@ impl Encoder {
     /// Plain text: tokenized with the tokenizer's own special tokens, EOS once at its end.
     fn text(
         &self,
-        prompt: &str,
+        prompt: Option<&str>,
         completion: &str,
         lap: &mut Lap,
         scratch: &mut Scratch,
     ) -> Result<Masked> {
-        let joined = format!("{prompt}{completion}");
+        let joined = format!("{}{completion}", prompt.unwrap_or_default());
         let text = self.tokenizer.with_eos(&joined);
         self.tokenizer.encode_plain(&text, &mut scratch.encoding)?;
         scratch
@@ -308,13 +308,15 @@ impl Encoder {
             .add(scratch.encoding.ids.len(), text.len(), lap.lap());
         match self.mask.train {
             Train::All => Ok(Masked::Trained(mask::all(scratch.encoding.ids.len()))),
-            Train::Completion if !prompt.is_empty() => {
+            Train::Completion => {
+                let Some(prompt) = prompt else {
+                    return Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
+                        .remedy("use train: all for plain text"));
+                };
                 self.tokenizer.encode_plain(prompt, &mut scratch.prompt)?;
                 Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, &scratch.encoding.ids)))
             }
             Train::Markers => self.markers(&text, scratch),
-            Train::Completion => Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
-                .remedy("use train: all for plain text")),
             Train::Assistant | Train::LastAssistant => {
                 Err(Error::new(Kind::Mask, Stage::Mask, "plain text has no assistant turns")
                     .remedy("use train: completion for prompt and completion, train: all for text, or train: markers"))
@@ -363,13 +365,31 @@ enum Masked {
     NoMarker,
 }
 
-/// Refuses a template that cannot say what the policy needs to know.
-pub(crate) fn check_policy(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
+/// Refuses, when a source is opened, what could only fail at its first record.
+pub(crate) fn check_policy(shape: Shape, templates: &Templates, mask: &MaskConfig) -> Result<()> {
+    match shape {
+        Shape::Messages | Shape::Conversations | Shape::Instruction => templates
+            .all()
+            .iter()
+            .try_for_each(|template| check_tags(template, mask)),
+        Shape::Text if !matches!(mask.train, Train::All | Train::Markers) => Err(Error::new(
+            Kind::Recipe,
+            Stage::Mask,
+            "plain text has no turns and no completion that mask.train could tell apart",
+        )
+        .remedy("use train: all or train: markers for this source")),
+        // A prompt and a completion may be texts or chats, and rows of tokens may bring labels.
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a template that does not say what an assistant turn covers, where that is to be trained.
+fn check_tags(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
     if matches!(mask.train, Train::Assistant | Train::LastAssistant)
         && !template.has_generation_tags()
     {
         return Err(Error::new(
-            Kind::Mask,
+            Kind::Recipe,
             Stage::Mask,
             "the chat template has no {% generation %} tags, so which tokens an assistant turn covers is not known",
         )

@@ -80,7 +80,7 @@ impl Estimate {
         let (mut sources, mut warnings) = (Vec::new(), Vec::new());
         for (index, source) in corpus.sources.iter().enumerate() {
             let shards = open_shards(&source.shards, recipe.io)?;
-            let (encoder, shape) = encoder(recipe, index, model, &shards)?;
+            let (encoder, shape) = encoder(recipe, index, model, source)?;
             if is_conversation(shape) {
                 warnings.extend(Warning::stop_token(&source.name, &encoder));
             }
@@ -151,7 +151,7 @@ impl Estimate {
 impl Estimate {
     /// What is allowed, but perhaps not wanted.
     pub fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
-        let pools = Warning::pools(recipe, self.records);
+        let pools = Warning::pools(recipe, self.records, self.tokens / self.records.max(1));
         pools.into_iter().chain(self.warnings.clone()).collect()
     }
 }

@@ -268,9 +268,14 @@ impl Loader {
 
     fn deliver(&mut self, received: Option<Result<Delivery>>) -> Option<Result<Batch>> {
         match received {
-            Some(Ok(delivery)) => {
-                self.progress = delivery.progress;
-                Some(Ok(delivery.batch))
+            Some(Ok(Delivery::Batch(batch, progress))) => {
+                self.progress = progress;
+                Some(Ok(*batch))
+            }
+            Some(Ok(Delivery::End(progress))) => {
+                self.progress = progress;
+                self.ended = true;
+                None
             }
             Some(Err(error)) => {
                 self.ended = true;

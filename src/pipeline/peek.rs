@@ -1,4 +1,4 @@
-//! A few records of a shard without reading it through: to tell a source's row shape, and to estimate an epoch.
+//! A few records of a shard without reading it through, to estimate an epoch.
 
 use crate::error::Result;
 use crate::read::{BlockReader, BlockTable, LocalShard, Lost, Step};
@@ -39,21 +39,6 @@ pub(crate) fn peek(shard: &LocalShard, wanted: usize) -> Result<Peek> {
         )?;
     }
     Ok(seen)
-}
-
-/// The first record of a shard that is one; none where it holds none.
-pub(crate) fn first_record(shard: &LocalShard) -> Result<Option<Bytes>> {
-    let table = Arc::new(BlockTable::list(shard.file(), |range| {
-        shard.read_now(range)
-    })?);
-    let mut seen = Peek::default();
-    for block in 0..table.len() {
-        look(shard, &table, block, 1, &mut seen)?;
-        if let Some(record) = seen.records.pop() {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
 }
 
 /// Reads a block up to the end of the chunk in which `quota` is reached. What cannot be decoded is left for

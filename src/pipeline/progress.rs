@@ -43,9 +43,11 @@ impl Progress {
     }
 }
 
-/// A batch and where the stream stands after it.
+/// What the packing thread sends.
 #[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) batch: Batch,
-    pub(crate) progress: Progress,
+pub(crate) enum Delivery {
+    /// A batch and where the stream stands after it.
+    Batch(Box<Batch>, Progress),
+    /// The stream's end: what was read, and dropped, after the last batch is in the account too.
+    End(Progress),
 }

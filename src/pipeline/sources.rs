@@ -2,21 +2,26 @@
 
 use super::encode::{Encoder, Outcome, Scratch, check_policy};
 use super::model::Model;
-use super::peek::first_record;
 use super::warning::Warning;
-use crate::corpus::Corpus;
+use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
 use crate::order::lanes::Lanes;
 use crate::read::{
-    BlockReader, Held, Joined, LocalShard, ReadAhead, ReadOptions, Shard, SourceBlocks,
-    open_shards, open_source,
+    BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
+    open_shards, open_source, records_in_order,
 };
-use crate::recipe::Recipe;
+use crate::recipe::{OnBadRecord, Recipe};
 use crate::render::row::{RowReader, Shape};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Records in which a source's row shape must be told, where bad ones are skipped.
+const TELLING: usize = 1_000;
+
+/// Bytes of JSON lines that a token stands for, about: real chats have 3 to 5.
+const BYTES_A_TOKEN: u64 = 4;
 
 /// The sources of a recipe, opened.
 pub struct Sources {
@@ -87,13 +92,8 @@ impl Sources {
         let mut list: Vec<Source> = Vec::with_capacity(corpus.sources.len());
         for (index, source) in corpus.sources.iter().enumerate() {
             let local = open_shards(&source.shards, recipe.io)?;
-            let (encoder, shape) = encoder(recipe, index, model, &local)?;
-            let options = ReadOptions {
-                hold: recipe.hold,
-                limit: recipe.sources.get(index).and_then(|s| s.limit),
-                io: recipe.io,
-                on_bad_record: recipe.on_bad_record,
-            };
+            let (encoder, shape) = encoder(recipe, index, model, source)?;
+            let options = read_options(recipe, index);
             let blocks = open_source(&source.name, &local, &options, io, cache)?;
             if let (SourceBlocks::Streamed(streamed), Purpose::Stream(lanes)) = (&blocks, purpose) {
                 streamed.check_blocks(lanes.count())?;
@@ -210,8 +210,12 @@ impl Sources {
 
     /// What is allowed, but perhaps not wanted.
     pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
-        let records: Option<u64> = self.summaries().iter().map(|s| s.held_records).sum();
-        let pools = records.and_then(|records| Warning::pools(recipe, records));
+        let held: Option<Vec<&Held>> = (0..).zip(&self.list).map(|(s, _)| self.held(s)).collect();
+        let pools = held.and_then(|held| {
+            let records: u64 = held.iter().map(|held| held.records()).sum();
+            let bytes: u64 = held.iter().map(|held| held.decoded_bytes()).sum();
+            Warning::pools(recipe, records, bytes / BYTES_A_TOKEN / records.max(1))
+        });
         let chats = self.list.iter().filter(|s| is_conversation(s.shape));
         let stop_tokens = chats.filter_map(|s| Warning::stop_token(&s.name, &s.encoder));
         pools.into_iter().chain(stop_tokens).collect()
@@ -250,29 +254,35 @@ impl fmt::Display for SourceSummary {
     }
 }
 
-/// How a source's records are encoded. Its row shape is told by the first record that has one.
+/// How a source is read.
+fn read_options(recipe: &Recipe, index: usize) -> ReadOptions {
+    ReadOptions {
+        hold: recipe.hold,
+        limit: recipe.sources.get(index).and_then(|s| s.limit),
+        io: recipe.io,
+        on_bad_record: recipe.on_bad_record,
+    }
+}
+
+/// How a source's records are encoded. Its row shape is told by its first record, unless `kind` says it.
 pub(crate) fn encoder(
     recipe: &Recipe,
     index: usize,
     model: &Model,
-    shards: &[Arc<LocalShard>],
+    source: &corpus::Source,
 ) -> Result<(Encoder, Shape)> {
-    let (config, source) = (&recipe.sources[index], &model.sources[index]);
-    let rows = RowReader::new(config, source.system.as_deref());
+    let (config, loaded) = (&recipe.sources[index], &model.sources[index]);
+    let rows = RowReader::new(config, loaded.system.as_deref());
     let shape = match rows.shape() {
         Some(shape) => shape,
-        None => detect(&rows, shards)
-            .map_err(|e| e.remedy("or name the rows' shape with sources[].kind"))?,
+        None => detect(&rows, source, &read_options(recipe, index))?,
     };
-    if is_conversation(shape) {
-        for template in source.templates.all() {
-            check_policy(template, &source.mask)?;
-        }
-    }
+    check_policy(shape, &loaded.templates, &loaded.mask)
+        .map_err(|error| error.in_shard(format!("source {}", source.name)))?;
     let encoder = Encoder {
         rows: rows.with_shape(shape),
-        templates: Arc::clone(&source.templates),
-        mask: source.mask.clone(),
+        templates: Arc::clone(&loaded.templates),
+        mask: loaded.mask.clone(),
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))
@@ -286,18 +296,36 @@ pub(crate) fn is_conversation(shape: Shape) -> bool {
     )
 }
 
-fn detect(rows: &RowReader, shards: &[Arc<LocalShard>]) -> Result<Shape> {
-    for shard in shards {
-        if let Some(record) = first_record(shard)? {
-            return rows
-                .detect(&record)
-                .map_err(|e| e.in_shard(&shard.file().name).at_record(0));
+/// The shape of a source's first record; with `skip`, of the first that can be told, since the ones before it are
+/// skipped, and counted, in their places.
+fn detect(rows: &RowReader, source: &corpus::Source, options: &ReadOptions) -> Result<Shape> {
+    let mut first_error = None;
+    for numbered in records_in_order(&source.shards, options)?.take(TELLING) {
+        let Numbered {
+            shard,
+            record,
+            entry,
+        } = numbered?;
+        let error = match entry {
+            Entry::Record(line) => match rows.detect(&line) {
+                Ok(shape) => return Ok(shape),
+                Err(error) => {
+                    let shard = source.shards.get(shard as usize);
+                    error
+                        .in_shard(shard.map_or("", |shard| &shard.name))
+                        .at_record(record)
+                }
+            },
+            Entry::Bad(bad) => bad.error,
+            Entry::Blank => continue,
+        };
+        if options.on_bad_record == OnBadRecord::Stop {
+            return Err(error);
         }
+        first_error.get_or_insert(error);
     }
-    Err(Error::new(
-        Kind::Row,
-        Stage::Read,
-        "the source is empty: no shard holds a record",
-    )
-    .remedy("check sources[].paths"))
+    Err(first_error.unwrap_or_else(|| {
+        let message = format!("source `{}` is empty: no shard holds a record", source.name);
+        Error::new(Kind::Row, Stage::Read, message).remedy("check sources[].paths")
+    }))
 }

@@ -25,14 +25,19 @@ pub enum Warning {
     },
 }
 
+/// Examples that a pool takes at most to reach two rows' worth of tokens.
+const MOST_POOLED: u64 = 4_096;
+
 impl Warning {
-    /// The pools' warning, where it applies to an epoch of `records` records.
-    pub(crate) fn pools(recipe: &Recipe, records: u64) -> Option<Self> {
+    /// The pools' warning, where it applies to an epoch of `records` records of `mean` tokens, about.
+    pub(crate) fn pools(recipe: &Recipe, records: u64, mean: u64) -> Option<Self> {
+        let rows_of = |rows: u64| (rows * recipe.pack.sequence_length as u64).div_ceil(mean.max(1));
         let a_lane = match recipe.pack.strategy {
-            Strategy::Knapsack => recipe.pack.lookahead as u64,
-            Strategy::Concat | Strategy::None => 1,
+            Strategy::Knapsack => (recipe.pack.lookahead as u64).max(rows_of(2).min(MOST_POOLED)),
+            Strategy::Concat => rows_of(1),
+            Strategy::None => 1,
         };
-        let pooled = a_lane * u64::from(recipe.lanes);
+        let pooled = a_lane.saturating_mul(u64::from(recipe.lanes)).min(records);
         let much = pooled.saturating_mul(4) > records;
         much.then_some(Warning::PoolsHoldMuch {
             pooled,
@@ -56,7 +61,8 @@ impl Warning {
                 records,
                 lanes,
             } => format!(
-                "the pools of {lanes} lanes hold about {pooled} records, of {records} in an epoch"
+                "the pools of {lanes} {} hold about {pooled} records, of {records} in an epoch",
+                if *lanes == 1 { "lane" } else { "lanes" }
             ),
             Warning::StopTokenUntrained { source } => {
                 format!("source `{source}`: no stop token is trained after an assistant turn")
@@ -68,7 +74,7 @@ impl Warning {
     pub fn why(&self) -> &'static str {
         match self {
             Warning::PoolsHoldMuch { .. } => {
-                "much of an epoch is packed from what earlier epochs left, or by the last pool, so epochs blur"
+                "much of an epoch is packed by the last pool, or from what earlier epochs left, so epochs blur"
             }
             Warning::StopTokenUntrained { .. } => "the model may not learn to stop",
         }

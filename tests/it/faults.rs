@@ -87,6 +87,58 @@ fn a_bad_line_names_shard_and_record_or_is_counted() {
     }
 }
 
+/// What is read, and dropped, after the last full batch is in the account too.
+#[test]
+fn the_ledger_is_complete_at_the_end() {
+    let good = r#"{"input_ids": [65, 66, 67], "labels": [-100, 66, 67]}"#;
+    let untrained = r#"{"input_ids": [65, 66], "labels": [-100, -100]}"#;
+    for strategy in ["none", "concat", "knapsack"] {
+        let corpus = Corpus::new();
+        let lines = [good, good, untrained, untrained, "{bad"].join("\n");
+        corpus.write("rows.jsonl", lines.as_bytes());
+        let more = format!(
+            "pack: {{sequence_length: 3, strategy: {strategy}}}\nbatch: {{rows: 2}}\nlanes: 1\nshuffle: false\nepochs: 1\n{SKIP}"
+        );
+        let progress = run(&corpus, corpus.recipe("rows.jsonl", &more)).unwrap();
+        let records = &progress.ledger.sources[0].1.records;
+        assert_eq!((records.taken, records.delivered), (5, 2), "{strategy}");
+        assert_eq!(
+            records.dropped.get(&Reason::NoTrainedToken),
+            Some(&2),
+            "{strategy}"
+        );
+        assert_eq!(
+            records.dropped.get(&Reason::BadRecord),
+            Some(&1),
+            "{strategy}"
+        );
+    }
+}
+
+/// A first record that is bad is skipped like any other, and told where it stands.
+#[test]
+fn a_first_record_that_is_bad() {
+    for bad in ["{\"messages\": broken", "\u{1}", "[1]"] {
+        let corpus = Corpus::new();
+        let text = format!("\n{bad}\n{}", chats(100));
+        corpus.write("chats.jsonl", text.as_bytes());
+        let error = fails(&corpus, "chats.jsonl", "");
+        assert_eq!(error.record(), Some(1), "{error}");
+        assert!(
+            error.shard().is_some_and(|s| s.contains("chats.jsonl")),
+            "{error}"
+        );
+        let progress = run(
+            &corpus,
+            corpus.recipe("chats.jsonl", &format!("{SMALL}\n{SKIP}")),
+        )
+        .unwrap();
+        let records = &progress.ledger.sources[0].1.records;
+        assert_eq!((records.taken, records.delivered), (101, 100), "{bad}");
+        assert_eq!(records.dropped.get(&Reason::BadRecord), Some(&1), "{bad}");
+    }
+}
+
 #[test]
 fn rows_before_an_error_are_delivered_first() {
     let corpus = Corpus::new();
@@ -366,13 +418,14 @@ fn a_template_without_generation_tags_is_refused_with_the_remedy() {
         b"{% for m in messages %}{{ m.content }}{% endfor %}",
     );
     let error = fails(&corpus, "chats.jsonl", "template: plain.jinja");
-    assert_eq!(error.kind(), Kind::Mask);
+    assert_eq!(error.kind(), Kind::Recipe);
     assert!(error.to_string().contains("generation"), "{error}");
+    assert!(error.to_string().contains("source chats"), "{error}");
     // Rows of prompt and completion are rendered with it too.
     let row = r#"{"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Yes."}]}"#;
     corpus.write("pairs.jsonl", format!("{row}\n").repeat(30).as_bytes());
     let error = fails(&corpus, "pairs.jsonl", "template: plain.jinja");
-    assert_eq!(error.kind(), Kind::Mask, "{error}");
+    assert_eq!(error.kind(), Kind::Recipe, "{error}");
     assert!(error.to_string().contains("generation"), "{error}");
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::Kind;
 use crate::example::Span;
-use crate::pack::overlong::{Dropped, Fitted, fit};
+use crate::ledger::Reason;
+use crate::pack::overlong::{Fitted, fit};
 use std::sync::Arc;
 
 fn cut(fitted: &Fitted) -> Vec<(Span, bool)> {
@@ -43,7 +44,7 @@ fn r17_what_keeps_no_target_is_dropped_and_counted() {
     late.trained = vec![0..1, 10..12];
     let dropped = fit(late.clone(), &overlong(Overlong::Truncate, 8), None).unwrap();
     assert!(dropped.pieces.is_empty());
-    assert_eq!(dropped.dropped, Some(Dropped::NoTrainedToken));
+    assert_eq!(dropped.dropped, Some(Reason::NoTrainedToken));
     assert_eq!((dropped.truncated_tokens, dropped.dropped_tokens), (0, 12));
 
     let split = fit(late.clone(), &overlong(Overlong::Split, 5), None).unwrap();
@@ -52,12 +53,12 @@ fn r17_what_keeps_no_target_is_dropped_and_counted() {
 
     late.trained = vec![5..6, 10..11];
     let split = fit(late.clone(), &overlong(Overlong::Split, 5), None).unwrap();
-    assert_eq!(split.dropped, Some(Dropped::NoTrainedToken));
+    assert_eq!(split.dropped, Some(Reason::NoTrainedToken));
     assert_eq!(split.dropped_tokens, 12);
 
     late.trained = vec![0..1];
     let short = fit(late, &overlong(Overlong::Truncate, 100), None).unwrap();
-    assert_eq!(short.dropped, Some(Dropped::NoTrainedToken));
+    assert_eq!(short.dropped, Some(Reason::NoTrainedToken));
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn overlong_examples_are_dropped_or_end_the_run() {
     let dropped = fit(example(0, 9), &overlong(Overlong::Drop, 8), None).unwrap();
     assert_eq!(
         (dropped.dropped, dropped.dropped_tokens),
-        (Some(Dropped::Overlong), 9)
+        (Some(Reason::Overlong), 9)
     );
     let error = fit(example(0, 9), &overlong(Overlong::Error, 8), None).unwrap_err();
     assert_eq!(error.kind(), Kind::Pack);

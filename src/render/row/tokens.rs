@@ -7,6 +7,9 @@ use super::{GivenLabels, Row};
 use crate::example::{IGNORE_INDEX, Span, TokenId};
 use crate::recipe::Fields;
 
+/// The label of what is not trained.
+const IGNORED: i64 = IGNORE_INDEX as i64;
+
 /// Takes a row of tokens.
 pub(super) fn read(cursor: &mut Cursor<'_>, fields: &Fields) -> Result<Row> {
     let mut ids: Option<Vec<TokenId>> = None;
@@ -30,36 +33,32 @@ pub(super) fn read(cursor: &mut Cursor<'_>, fields: &Fields) -> Result<Row> {
             .remedy("leave such rows out")
             .within(&fields.input_ids));
     }
-    let trained = match (labels, loss_mask) {
-        (None, None) => GivenLabels::None,
-        (Some(labels), None) => {
-            same_length(&ids, labels.len(), &fields.labels)?;
-            let pairs = ids.iter().zip(&labels);
-            let odd = |&(_, (&id, &label)): &(usize, (&TokenId, &i64))| {
-                label != i64::from(id) && label != i64::from(IGNORE_INDEX)
-            };
-            if let Some((index, (id, label))) = pairs.enumerate().find(odd) {
-                return Err(Fault::row(format!(
-                    "is {label}, neither {IGNORE_INDEX} nor the id {id}"
-                ))
-                .remedy(
-                    "labels are not shifted: position by position -100 or the id at the same place",
-                )
-                .within(format_args!("{}[{index}]", fields.labels)));
-            }
-            let ignored = i64::from(IGNORE_INDEX);
-            GivenLabels::Spans(spans(labels.into_iter().map(|label| label != ignored)))
-        }
-        (None, Some(mask)) => {
-            same_length(&ids, mask.len(), &fields.loss_mask)?;
-            GivenLabels::Spans(spans(mask.into_iter()))
-        }
-        (Some(_), Some(_)) => {
+    if let Some(labels) = &labels {
+        same_length(&ids, labels.len(), &fields.labels)?;
+        let odd = |&(_, (&id, &label)): &(usize, (&TokenId, &i64))| {
+            label != i64::from(id) && label != IGNORED
+        };
+        if let Some((index, (id, label))) = ids.iter().zip(labels).enumerate().find(odd) {
             return Err(Fault::row(format!(
-                "has both `{}` and `{}`",
-                fields.labels, fields.loss_mask
+                "is {label}, neither {IGNORED} nor the id {id}"
             ))
-            .remedy("keep one of them"));
+            .remedy(
+                "labels are not shifted: position by position -100 or the id at the same place",
+            )
+            .within(format_args!("{}[{index}]", fields.labels)));
+        }
+    }
+    if let Some(mask) = &loss_mask {
+        same_length(&ids, mask.len(), &fields.loss_mask)?;
+    }
+    let labelled = labels.map(|labels| labels.into_iter().map(|label| label != IGNORED));
+    let trained = match (labelled, loss_mask) {
+        (None, None) => GivenLabels::None,
+        (Some(labelled), None) => GivenLabels::Spans(spans(labelled)),
+        (None, Some(mask)) => GivenLabels::Spans(spans(mask.into_iter())),
+        // A token counts where both masks train it.
+        (Some(labelled), Some(mask)) => {
+            GivenLabels::Spans(spans(labelled.zip(mask).map(|(a, b)| a && b)))
         }
     };
     Ok(Row::Tokens { ids, trained })

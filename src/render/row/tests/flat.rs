@@ -121,6 +121,13 @@ fn r23_given_labels_are_kept() {
 }
 
 #[test]
+fn r23_masks_compose_by_and() {
+    let both =
+        r#"{"input_ids": [5, 6, 7, 8], "labels": [-100, 6, 7, 8], "loss_mask": [1, 1, 0, 1]}"#;
+    assert_eq!(tokens(both).1, GivenLabels::Spans(vec![1..2, 3..4]));
+}
+
+#[test]
 fn odd_tokens_are_refused_with_their_position() {
     for (line, words) in [
         (r#"{"input_ids": []}"#, "`input_ids` has 0 tokens"),
@@ -169,10 +176,6 @@ fn odd_tokens_are_refused_with_their_position() {
         (
             r#"{"input_ids": [1], "loss_mask": ["1"]}"#,
             "`loss_mask[0]` is a string",
-        ),
-        (
-            r#"{"input_ids": [1], "loss_mask": [1], "labels": [1]}"#,
-            "both `labels` and `loss_mask`",
         ),
     ] {
         assert_refused(line, &[words]);
