@@ -1,12 +1,15 @@
 //! Memory of batches: aligned, contiguous, and used again.
 
 use bytemuck::{Pod, Zeroable};
+use std::collections::TryReserveError;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::PROVENANCE_FIELDS;
 use super::ids::{IdWidth, Ids};
 use super::row::Row;
 use super::spec::BatchSpec;
+use crate::error::{Error, Kind, Result, Stage};
 
 /// The unit of allocation: what makes every tensor begin at a multiple of 64 bytes, as DLPack asks of
 /// memory that is shared without a copy.
@@ -48,15 +51,30 @@ impl<T: Pod> Aligned<T> {
     }
 
     /// Makes it `len` long. What it held stays, what is new is arbitrary.
-    pub(super) fn set_len(&mut self, len: usize) {
-        let lines = (len * size_of::<T>()).div_ceil(LINE_BYTES);
-        if lines > self.lines.len() {
-            self.lines.resize(lines, Line::zeroed());
-        }
+    pub(super) fn set_len(&mut self, len: usize) -> Result<(), TryReserveError> {
+        self.grow(lines::<T>(len))?;
         self.len = len;
+        Ok(())
     }
 
-    /// Appends one element.
+    /// Makes room for `more` elements, so that as many pushes need no memory.
+    pub(super) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+        let least = lines::<T>(self.len.saturating_add(more));
+        if least > self.lines.len() {
+            self.grow(least.max(self.lines.len().saturating_mul(2)))?;
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, lines: usize) -> Result<(), TryReserveError> {
+        if let Some(more) = lines.checked_sub(self.lines.len()) {
+            self.lines.try_reserve_exact(more)?;
+            self.lines.resize(lines, Line::zeroed());
+        }
+        Ok(())
+    }
+
+    /// Appends one element. Where memory may be short, [`reserve`](Aligned::reserve) first.
     pub(super) fn push(&mut self, value: T) {
         let per_line = LINE_BYTES / size_of::<T>();
         if self.len == self.lines.len() * per_line {
@@ -82,6 +100,11 @@ impl<T: Pod> Aligned<T> {
     }
 }
 
+/// Lines that hold `len` elements; a size that no memory has, rather than an overflow.
+fn lines<T>(len: usize) -> usize {
+    len.saturating_mul(size_of::<T>()).div_ceil(LINE_BYTES)
+}
+
 /// `input_ids` or labels, in either width.
 #[derive(Debug)]
 pub(super) enum IdBuffer {
@@ -104,7 +127,7 @@ impl IdBuffer {
         }
     }
 
-    fn prepare(&mut self, width: IdWidth, len: usize) {
+    fn prepare(&mut self, width: IdWidth, len: usize) -> Result<(), TryReserveError> {
         match (width, &mut *self) {
             (IdWidth::I32, IdBuffer::I64(_)) => *self = IdBuffer::I32(Aligned::default()),
             (IdWidth::I64, IdBuffer::I32(_)) => *self = IdBuffer::I64(Aligned::default()),
@@ -131,17 +154,46 @@ pub(super) struct BatchBuffers {
 }
 
 impl BatchBuffers {
-    /// Sizes the fixed tensors for `tokens` and empties the others.
-    pub(super) fn prepare(&mut self, width: IdWidth, tokens: usize) {
-        self.input_ids.prepare(width, tokens);
-        self.labels.prepare(width, tokens);
-        self.position_ids.set_len(tokens);
-        self.segment_ids.set_len(tokens);
+    /// Sizes the fixed tensors for batches of `spec` and empties the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] where the system does not give the memory.
+    pub(super) fn prepare(&mut self, spec: &BatchSpec) -> Result<()> {
+        self.size(spec).map_err(|_| no_memory(spec, 1))?;
         self.cu_seqlens.clear();
         self.cu_seqlens.push(0);
         self.segment_lengths.clear();
         self.provenance.clear();
         self.row_numbers.clear();
+        Ok(())
+    }
+
+    fn size(&mut self, spec: &BatchSpec) -> Result<(), TryReserveError> {
+        let tokens = spec.tokens();
+        self.input_ids.prepare(spec.width, tokens)?;
+        self.labels.prepare(spec.width, tokens)?;
+        self.position_ids.set_len(tokens)?;
+        self.segment_ids.set_len(tokens)
+    }
+
+    /// Makes room for a row of `segments` segments in what grows with them.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] where the system does not give the memory.
+    pub(super) fn reserve_row(&mut self, spec: &BatchSpec, segments: usize) -> Result<()> {
+        // The padding at a row's end is a run too.
+        let runs = segments.saturating_add(1);
+        self.cu_seqlens
+            .reserve(runs)
+            .and_then(|()| self.segment_lengths.reserve(runs))
+            .and_then(|()| {
+                let fields = segments.saturating_mul(PROVENANCE_FIELDS.len());
+                self.provenance.reserve(fields)
+            })
+            .and_then(|()| self.row_numbers.reserve(1))
+            .map_err(|_| no_memory(spec, 1))
     }
 
     /// Row `index`; none past the last.
@@ -156,6 +208,30 @@ impl BatchBuffers {
             segment_ids: self.segment_ids.as_slice().get(tokens)?,
         })
     }
+}
+
+/// Bytes of the four tensors whose size is fixed.
+fn bytes(spec: &BatchSpec) -> usize {
+    let ids = match spec.width {
+        IdWidth::I32 => size_of::<i32>(),
+        IdWidth::I64 => size_of::<i64>(),
+    };
+    spec.tokens().saturating_mul(2 * ids + 2 * size_of::<i32>())
+}
+
+fn no_memory(spec: &BatchSpec, batches: usize) -> Error {
+    let (rows, length, each) = (spec.rows, spec.sequence_length, bytes(spec));
+    let all = each.saturating_mul(batches);
+    let wanted = match batches {
+        1 => "of one more".to_owned(),
+        _ => format!("of the {batches} that may be held at once, {all} bytes"),
+    };
+    let message = format!(
+        "a batch of {rows} rows (batch.rows) of {length} tokens (pack.sequence_length) takes {each} bytes, \
+         and the system does not give the memory {wanted}"
+    );
+    Error::new(Kind::Io, Stage::Batch, message)
+        .remedy("lower batch.rows, pack.sequence_length or prefetch")
 }
 
 /// Buffers that batches gave back, for the next ones. A clone is the same pool.
@@ -184,6 +260,21 @@ impl BufferPool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
+    }
+
+    /// Asks the system for all that batches of `spec` will hold when the trainer lags, and gives it back
+    /// untouched: what is far more than the machine has is refused before the first record is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Io`] where the system does not give it. That it does is no promise: a system that overcommits, or
+    /// one that limits a group of processes, may still find later that there is too little.
+    pub(super) fn probe(&self, spec: &BatchSpec) -> Result<()> {
+        let batches = self.most.max(1);
+        let all = bytes(spec).saturating_mul(batches).div_ceil(LINE_BYTES);
+        Vec::<Line>::new()
+            .try_reserve_exact(all)
+            .map_err(|_| no_memory(spec, batches))
     }
 
     pub(super) fn take(&self) -> BatchBuffers {
@@ -230,11 +321,63 @@ mod tests {
         assert_eq!(pool.idle(), 1);
     }
 
+    fn spec(rows: usize) -> BatchSpec {
+        BatchSpec {
+            rows,
+            sequence_length: 4096,
+            pad_id: 0,
+            labels: crate::recipe::Labels::Aligned,
+            width: IdWidth::I64,
+            segment_multiple: 1,
+            max_segments: None,
+        }
+    }
+
+    #[test]
+    fn memory_that_no_machine_has_is_an_error_that_names_the_keys() {
+        // 49 GB a batch times 2^20: more than there are addresses.
+        let error = BufferPool::new(1 << 20).probe(&spec(500_000)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Io);
+        let text = error.to_string();
+        for part in [
+            "batch.rows",
+            "pack.sequence_length",
+            "prefetch",
+            "49152000000",
+        ] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+        BufferPool::new(4).probe(&spec(8)).unwrap();
+
+        let mut array = Aligned::<i64>::default();
+        array.push(7);
+        assert!(array.set_len(usize::MAX / 2).is_err() && array.reserve(usize::MAX).is_err());
+        assert_eq!(array.as_slice(), [7]);
+    }
+
+    #[test]
+    fn room_for_a_row_is_made_before_it_is_written() {
+        let (spec, mut buffers) = (spec(1), BatchBuffers::default());
+        buffers.prepare(&spec).unwrap();
+        buffers.reserve_row(&spec, 1000).unwrap();
+        let room = |buffers: &BatchBuffers| {
+            let lines = [&buffers.cu_seqlens.lines, &buffers.segment_lengths.lines];
+            (lines.map(Vec::len), buffers.provenance.lines.len())
+        };
+        let before = room(&buffers);
+        for run in 0..1001 {
+            buffers.cu_seqlens.push(run);
+            buffers.segment_lengths.push(run);
+        }
+        buffers.provenance.extend(0..9000);
+        assert_eq!(room(&buffers), before);
+    }
+
     #[test]
     fn a_buffer_may_change_its_width() {
         let mut buffer = IdBuffer::default();
         for width in [IdWidth::I64, IdWidth::I32, IdWidth::I64] {
-            buffer.prepare(width, 3);
+            buffer.prepare(width, 3).unwrap();
             assert_eq!((buffer.as_ids().width(), buffer.as_ids().len()), (width, 3));
         }
     }

@@ -33,9 +33,11 @@ impl BatchWriter {
     ///
     /// # Errors
     ///
-    /// Those of [`BatchSpec::validate`].
+    /// Those of [`BatchSpec::validate`]; [`Kind::Io`] for batches that the machine has no memory for, as far as the
+    /// system tells.
     pub fn new(spec: BatchSpec, pool: BufferPool) -> Result<Self> {
         spec.validate()?;
+        pool.probe(&spec)?;
         Ok(BatchWriter {
             spec,
             pool,
@@ -50,7 +52,7 @@ impl BatchWriter {
     ///
     /// [`Kind::Limit`] for an id above `i32::MAX`. [`Kind::Internal`] for what no packer gives: no pieces, an
     /// empty piece, more pieces than `max_segments`, pieces that do not fit, a row too many, a row after a
-    /// filling one. The batch is then as it was before.
+    /// filling one. [`Kind::Io`] where memory is short. The batch is then as it was before.
     pub fn push_row(&mut self, number: u64, pieces: &[Piece]) -> Result<()> {
         check(&self.spec, pieces)?;
         let (spec, hasher) = (self.spec, &mut self.hasher);
@@ -58,6 +60,7 @@ impl BatchWriter {
         if open.totals.filling > 0 {
             return Err(internal("a row after a filling row"));
         }
+        open.buffers.reserve_row(&spec, pieces.len())?;
         let label_tokens = open.buffers.write_row(&spec, open.rows, pieces)?;
         // Hashed now, while the row is in the cache.
         let row = open.buffers.row(&spec, open.rows);
@@ -73,10 +76,11 @@ impl BatchWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Internal`] for a row too many.
+    /// [`Kind::Internal`] for a row too many; [`Kind::Io`] where memory is short.
     pub fn push_filling_row(&mut self) -> Result<()> {
         let spec = self.spec;
         let open = open(&mut self.open, &spec, &self.pool)?;
+        open.buffers.reserve_row(&spec, 0)?;
         open.buffers.write_row(&spec, open.rows, &[])?;
         open.book_run(spec.sequence_length, 0);
         open.rows += 1;
@@ -134,16 +138,20 @@ fn open<'a>(
     spec: &BatchSpec,
     pool: &BufferPool,
 ) -> Result<&'a mut Open> {
-    let open = slot.get_or_insert_with(|| {
-        let mut buffers = pool.take();
-        buffers.prepare(spec.width, spec.tokens());
-        Open {
-            buffers,
-            rows: 0,
-            totals: Totals::default(),
-            digest: Digest::default(),
+    let begun = match slot.take() {
+        Some(open) => open,
+        None => {
+            let mut buffers = pool.take();
+            buffers.prepare(spec)?;
+            Open {
+                buffers,
+                rows: 0,
+                totals: Totals::default(),
+                digest: Digest::default(),
+            }
         }
-    });
+    };
+    let open = slot.insert(begun);
     if open.rows == spec.rows {
         return Err(internal("a row for a batch that is full"));
     }
