@@ -68,6 +68,12 @@ pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
 
+/// Closes the consumer's end from any thread, also while the consumer waits. A clone closes the same channel.
+#[derive(Debug)]
+pub struct Closer<T> {
+    shared: Arc<Shared<T>>,
+}
+
 #[derive(Debug)]
 struct Shared<T> {
     depth: usize,
@@ -137,6 +143,20 @@ impl<T> Shared<T> {
             self.counters.blocked_in.add(since.elapsed());
             waker.wake();
         }
+    }
+
+    /// Closes the consumer's end; gives what was parked there, to be woken or dropped.
+    fn close(&self) -> Option<Parked> {
+        let mut state = self.lock();
+        state.receiver = Side::Closed;
+        let queue = std::mem::take(&mut state.queue);
+        let parked = state.parked.take();
+        self.counters.queued.store(0, Ordering::Relaxed);
+        drop(state);
+        self.not_full.notify_all();
+        self.not_empty.notify_all();
+        drop(queue);
+        parked
     }
 }
 
@@ -252,14 +272,14 @@ impl<T> Receiver<T> {
 
     /// Takes nothing more: drops what is queued and lets the sender know. What follows is the end.
     pub fn close(&mut self) {
-        let mut state = self.shared.lock();
-        state.receiver = Side::Closed;
-        let queue = std::mem::take(&mut state.queue);
-        let parked = state.parked.take();
-        self.shared.counters.queued.store(0, Ordering::Relaxed);
-        drop(state);
-        self.shared.not_full.notify_all();
-        drop((queue, parked));
+        drop(self.shared.close());
+    }
+
+    /// What closes this end from another thread.
+    pub fn closer(&self) -> Closer<T> {
+        Closer {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Reads the channel's counters at any time, from any thread.
@@ -273,6 +293,25 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl<T> Closer<T> {
+    /// As [`Receiver::close`]; a consumer that waits gets the end at once.
+    pub fn close(&self) {
+        if let Some(Parked { waker, since }) = self.shared.close() {
+            self.shared.counters.blocked_in.add(since.elapsed());
+            waker.wake();
+        }
+    }
+}
+
+// Derived, it would ask that items can be cloned.
+impl<T> Clone for Closer<T> {
+    fn clone(&self) -> Self {
+        Closer {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 

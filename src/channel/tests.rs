@@ -123,6 +123,38 @@ fn closing_drops_what_is_queued_and_is_the_end_for_both() {
 }
 
 #[test]
+fn a_closer_ends_the_wait_of_both_sides() {
+    let (sender, mut receiver) = bounded(1);
+    let closer = receiver.closer();
+    let consumer = thread::spawn(move || receiver.recv());
+    thread::sleep(Duration::from_millis(20));
+    closer.clone().close();
+    assert_eq!(in_time(move || consumer.join().unwrap()), None);
+    assert_eq!(sender.send(1), Err(Closed));
+
+    let (sender, receiver) = bounded(1);
+    sender.send(0).unwrap();
+    let producer = thread::spawn(move || sender.send(1));
+    thread::sleep(Duration::from_millis(20));
+    receiver.closer().close();
+    assert_eq!(in_time(move || producer.join().unwrap()), Err(Closed));
+}
+
+#[test]
+fn a_closer_wakes_a_task_that_waits() {
+    let (_sender, mut receiver) = bounded::<u8>(1);
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    assert_eq!(receiver.poll_recv(&mut context), Poll::Pending);
+    let closer = receiver.closer();
+    closer.close();
+    closer.close();
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(receiver.poll_recv(&mut context), Poll::Ready(None));
+}
+
+#[test]
 fn the_last_waker_is_woken_and_only_once() {
     let (sender, mut receiver) = bounded(2);
     let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));

@@ -8,7 +8,7 @@ use super::sources::{Purpose, Sources};
 use super::warning::Warning;
 use super::workers::{Workers, panicked};
 use crate::batch::{Batch, BatchSpec, BatchWriter, BufferPool, IdWidth};
-use crate::channel::{self, Receiver};
+use crate::channel::{self, Closer, Receiver};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::Lanes;
 use crate::order::sequence::Sequence;
@@ -266,6 +266,13 @@ impl Loader {
         &self.warnings
     }
 
+    /// What ends the stream from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle {
+            closer: self.receiver.closer(),
+        }
+    }
+
     fn deliver(&mut self, received: Option<Result<Delivery>>) -> Option<Result<Batch>> {
         match received {
             Some(Ok(Delivery::Batch(batch, progress))) => {
@@ -313,6 +320,24 @@ impl Stream for Loader {
         self.receiver
             .poll_recv(cx)
             .map(|received| self.deliver(received))
+    }
+}
+
+/// Ends a [`Loader`]'s stream from any thread, also while the loader waits for a batch. Cheap to clone, and
+/// outlives the loader.
+#[derive(Debug, Clone)]
+pub struct StopHandle {
+    closer: Closer<Result<Delivery>>,
+}
+
+impl StopHandle {
+    /// Drops what was made ahead: the loader's next answer, or the one that it waits for, is the end. Its
+    /// progress stays that of the last batch delivered.
+    ///
+    /// The threads hear of it when they have a batch to send, so that dropping the loader may still wait for
+    /// the batch in the making.
+    pub fn stop(&self) {
+        self.closer.close();
     }
 }
 

@@ -32,7 +32,7 @@ mod stop_token;
 mod warning;
 
 pub use estimate::{Estimate, SourceEstimate};
-pub use loader::{Loader, LoaderBuilder, worker_count};
+pub use loader::{Loader, LoaderBuilder, StopHandle, worker_count};
 pub use model::{Model, SourceModel};
 pub use progress::{Progress, Refilled};
 pub use samples::{Sample, Samples};
