@@ -1,15 +1,21 @@
 //! The command line: exit codes, `--json`, files written.
 
-use crate::corpus::{Corpus, SMALL};
-use std::process::{Command, Output};
+use crate::corpus::{Corpus, SMALL, TEMPLATE};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-fn packmill(corpus: &Corpus, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_packmill"))
+fn command(corpus: &Corpus, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packmill"));
+    command
         .args(args)
         .current_dir(corpus.dir.path())
-        .env("PACKMILL_CACHE", corpus.cache())
-        .output()
-        .unwrap()
+        .env("PACKMILL_CACHE", corpus.cache());
+    command
+}
+
+fn packmill(corpus: &Corpus, args: &[&str]) -> Output {
+    command(corpus, args).output().unwrap()
 }
 
 fn with_recipe(n: usize, more: &str) -> Corpus {
@@ -40,6 +46,7 @@ fn stream_json_has_every_figure() {
     let output = packmill(&corpus, &["stream", "recipe.yaml", "--json"]);
     let json: serde_json::Value =
         serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    assert_eq!(json["ending"], "exhausted");
     for key in [
         "rows",
         "steps",
@@ -106,6 +113,255 @@ fn stream_output_writes_safetensors_and_no_partial_file() {
                 .ends_with(".safetensors")
         );
     }
+}
+
+#[test]
+fn stream_output_refuses_a_folder_with_steps_of_another_run() {
+    let corpus = with_recipe(60, "");
+    let arguments = ["stream", "recipe.yaml", "--output", "out", "--steps", "1"];
+    stdout(&packmill(&corpus, &arguments));
+    let again = packmill(&corpus, &arguments);
+    assert_eq!(again.status.code(), Some(2));
+    let text = stderr(&again);
+    assert!(
+        text.contains("rank-00000") && text.contains("another --output"),
+        "{text}"
+    );
+    std::fs::remove_dir_all(corpus.path("out/rank-00000")).unwrap();
+    std::fs::write(corpus.path("out/notes.txt"), "kept").unwrap();
+    stdout(&packmill(&corpus, &arguments));
+}
+
+#[test]
+fn a_batch_that_no_machine_has_memory_for_is_an_error_before_streaming() {
+    let corpus = with_recipe(5, "prefetch: 65536");
+    let recipe = std::fs::read_to_string(corpus.path("recipe.yaml")).unwrap();
+    let recipe = recipe
+        .replace("rows: 4", "rows: 500000")
+        .replace("sequence_length: 512", "sequence_length: 4096");
+    corpus.write("recipe.yaml", recipe.as_bytes());
+    let output = packmill(&corpus, &["stream", "recipe.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    for part in ["batch.rows", "sequence_length", "32768000000 bytes"] {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+/// Every way to make the binary write to standard output.
+const WRITING: [&[&str]; 15] = [
+    &["check", "recipe.yaml"],
+    &["check", "recipe.yaml", "--json"],
+    &["check", "--schema"],
+    &["stream", "recipe.yaml"],
+    &["stream", "recipe.yaml", "--json"],
+    &["samples", "recipe.yaml"],
+    &["inspect", "recipe.yaml"],
+    &["bench", "recipe.yaml"],
+    &["bench", "recipe.yaml", "--json"],
+    &["demo"],
+    &["demo", "--json"],
+    &["completions", "bash"],
+    &["--help"],
+    &["stream", "--help"],
+    &["--version"],
+];
+
+#[test]
+fn a_reader_that_went_away_ends_every_command_quietly() {
+    let corpus = with_recipe(200, "");
+    for arguments in WRITING {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&corpus, arguments).stdout(writer).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {text}");
+        assert!(!text.contains("error"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_under_standard_output_is_an_error_of_every_command() {
+    let corpus = with_recipe(200, "");
+    for arguments in WRITING {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = command(&corpus, arguments).stdout(full).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.contains("error: cannot write to stdout: No space left"),
+            "{arguments:?}: {text}"
+        );
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn standard_error_that_cannot_be_written_changes_no_exit_code() {
+    let corpus = with_recipe(60, "");
+    for (arguments, code) in [
+        (["stream", "recipe.yaml"], 0),
+        (["stream", "nowhere.yaml"], 2),
+        (["stream", "--fast"], 2),
+    ] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = command(&corpus, &arguments).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn samples_names_the_file_that_it_cannot_write() {
+    let corpus = with_recipe(60, "");
+    for (file, verb) in [("/dev/full", "write to"), ("no/such/folder/x", "create")] {
+        let output = packmill(&corpus, &["samples", "recipe.yaml", "--output", file]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(
+            text.contains(&format!("cannot {verb} {file}: ")) && text.contains("--output"),
+            "{text}"
+        );
+    }
+}
+
+/// A corpus whose records take some 20 ms each.
+#[cfg(unix)]
+fn slow(rows: usize) -> Corpus {
+    let corpus = with_recipe(200, "");
+    let recipe = std::fs::read_to_string(corpus.path("recipe.yaml")).unwrap();
+    let recipe = recipe.replace("rows: 4", &format!("rows: {rows}"));
+    corpus.write("recipe.yaml", recipe.as_bytes());
+    let template = format!("{{% for i in range(40000) %}}{{% endfor %}}{TEMPLATE}");
+    corpus.write("tokenizer/chat_template.jinja", template.as_bytes());
+    corpus
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Exit code and standard output of a process that must be gone at once: it has a quarter of a second, and
+/// the machine that runs tests has much else to do.
+#[cfg(unix)]
+fn gone_at_once(mut child: Child) -> (Option<i32>, String) {
+    let since = Instant::now();
+    let mut text = String::new();
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if since.elapsed() > Duration::from_secs(2) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("still there two seconds after the interrupt");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    println!("gone after {:?}", since.elapsed());
+    if let Some(mut out) = child.stdout {
+        out.read_to_string(&mut text).unwrap();
+    }
+    (code, text)
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_does_not_wait_for_the_next_batch() {
+    // A batch takes some 80 s.
+    let corpus = slow(4096);
+    let mut child = command(
+        &corpus,
+        &["stream", "recipe.yaml", "--json", "--epochs", "1000"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    // The pools are large for this corpus, which is said as soon as it is open.
+    let mut line = String::new();
+    let mut notes = BufReader::new(child.stderr.take().unwrap());
+    notes.read_line(&mut line).unwrap();
+    assert!(line.contains("warning"), "{line}");
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&child);
+    let (code, text) = gone_at_once(child);
+    assert_eq!(code, Some(0));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["ending"], "interrupted");
+    assert_eq!(report["rows"], 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_stream_reports_what_it_delivered() {
+    let corpus = slow(1);
+    let arguments = [
+        "stream",
+        "recipe.yaml",
+        "--json",
+        "--epochs",
+        "1000",
+        "--output",
+        "out",
+    ];
+    let child = command(&corpus, &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let folder = corpus.path("out/rank-00000");
+    let written = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    let since = Instant::now();
+    while written() < 3 {
+        assert!(since.elapsed() < Duration::from_secs(60), "nothing comes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    let (code, text) = gone_at_once(child);
+    assert_eq!(code, Some(0));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["ending"], "interrupted");
+    assert_eq!(report["rows"], written());
+    let delivered = report["tokens"].as_u64().unwrap();
+    assert!(delivered > 0 && delivered <= 512 * written() as u64);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_before_the_stream_ends_the_process() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let corpus = with_recipe(5, "");
+    // A tokenizer that never comes: opening waits for it.
+    let tokenizer = corpus.path("tokenizer/tokenizer.json");
+    std::fs::remove_file(&tokenizer).unwrap();
+    let made = Command::new("mkfifo").arg(&tokenizer).status().unwrap();
+    assert!(made.success());
+    let child = command(&corpus, &["stream", "recipe.yaml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    let held = loop {
+        // Refused until somebody reads.
+        let opened = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open(&tokenizer);
+        if let Ok(held) = opened {
+            break held;
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody reads it");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    interrupt(&child);
+    assert_eq!(gone_at_once(child), (Some(130), String::new()));
+    drop(held);
 }
 
 #[test]

@@ -39,6 +39,40 @@ fn dropped_before_during_and_after() {
 }
 
 #[test]
+fn stopped_from_another_thread() {
+    within_a_minute(|| {
+        let corpus = Corpus::with_chats(100);
+        let mut loader = endless(&corpus);
+        let stop = loader.stop_handle();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            stop.stop();
+        });
+        let rows: u64 = loader
+            .by_ref()
+            .map(|batch| batch.unwrap().rows() as u64)
+            .sum();
+        thread.join().unwrap();
+        assert_eq!(
+            loader.progress().rows,
+            rows,
+            "progress is of what was delivered"
+        );
+        assert!(loader.next().is_none());
+        loader.stop_handle().stop();
+    });
+}
+
+#[test]
+fn a_stop_handle_outlives_its_loader() {
+    within_a_minute(|| {
+        let corpus = Corpus::with_chats(30);
+        let stop = endless(&corpus).stop_handle();
+        stop.clone().stop();
+    });
+}
+
+#[test]
 fn a_slow_consumer_holds_the_pipeline_back() {
     within_a_minute(|| {
         let corpus = Corpus::with_chats(100);
@@ -87,6 +121,19 @@ async fn is_a_stream_in_a_current_thread_runtime() {
         .build()
         .unwrap();
     assert!(Iterator::count(iterated) > 3);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_stopped_ends() {
+    let corpus = Corpus::with_chats(100);
+    let mut loader = endless(&corpus);
+    let stop = loader.stop_handle();
+    futures::StreamExt::next(&mut loader)
+        .await
+        .unwrap()
+        .unwrap();
+    stop.stop();
+    assert!(futures::StreamExt::next(&mut loader).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

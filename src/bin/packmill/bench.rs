@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::show::{StageStats, stage_table};
+use crate::stdio;
 use crate::stream::{Run, drive, limit};
 use anyhow::Result;
 use packmill::Stage;
@@ -16,12 +17,11 @@ pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
         return Err(error.into());
     }
     if args.json {
-        println!("{}", json(&run));
+        stdio::print(format_args!("{}\n", json(&run)))
     } else {
-        anstream::print!("{}", run.report().to_text());
-        anstream::print!("\n{}", stages(&run));
+        let report = run.report().to_text();
+        stdio::print(format_args!("{report}\n{}", stages(&run)))
     }
-    Ok(())
 }
 
 fn json(run: &Run) -> serde_json::Value {

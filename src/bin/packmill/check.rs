@@ -2,15 +2,16 @@
 
 use crate::args;
 use crate::show::number::{bytes, percent, short};
+use crate::stdio;
 use anyhow::Result;
 use packmill::Recipe;
 use packmill::pipeline::{Estimate, Model};
 use serde_json::json;
+use std::io::Write;
 
 pub(crate) fn run(args: &args::Check) -> Result<()> {
     if args.schema {
-        println!("{:#}", packmill::recipe::schema());
-        return Ok(());
+        return stdio::print(format_args!("{:#}\n", packmill::recipe::schema()));
     }
     let Some(path) = &args.recipe else {
         return Err(crate::usage("check needs a recipe"));
@@ -19,33 +20,37 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     let model = Model::load(&recipe)?;
     let estimate = Estimate::of(&recipe, &model)?;
     if args.json {
-        println!("{}", json!({ "recipe": recipe, "estimate": estimate }));
-        return Ok(());
+        let answer = json!({ "recipe": recipe, "estimate": estimate });
+        return stdio::print(format_args!("{answer}\n"));
     }
-    print!("{recipe}");
-    println!();
-    println!(
+    let mut out = stdio::stdout();
+    writeln!(out, "{recipe}")?;
+    writeln!(
+        out,
         "tokenizer  {}, {} ids",
         model.tokenizer.engine.name(),
         model.tokenizer.engine.vocab_len()
-    );
+    )?;
     for source in &estimate.sources {
-        println!(
+        writeln!(
+            out,
             "source     {}: {} rows, {} shards, {} stored, about {} records",
             source.name,
             source.shape,
             source.shards,
             bytes(source.stored_bytes),
             short(source.records),
-        );
+        )?;
         if let Some(error) = &source.first_error {
-            println!(
+            writeln!(
+                out,
                 "           {} of {} sampled records are bad: {error}",
                 source.bad, source.sampled
-            );
+            )?;
         }
     }
-    println!(
+    writeln!(
+        out,
         "estimate   an epoch is about {} tokens ({} trained), {} rows, {} steps; {} of {} records dropped",
         short(estimate.tokens),
         percent(estimate.supervised_tokens as f64, estimate.tokens as f64),
@@ -53,11 +58,13 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
         short(estimate.steps),
         short(estimate.dropped),
         short(estimate.records),
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "           from {} records spread over the shards",
         estimate.sampled
-    );
+    )?;
+    out.flush()?;
     for warning in estimate.warnings(&recipe) {
         crate::show::warning(&warning);
     }

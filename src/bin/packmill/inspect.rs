@@ -2,11 +2,12 @@
 
 use crate::args;
 use crate::show::{self, Look, Pieces, RowView, SegmentView, write_row};
+use crate::stdio;
 use anyhow::{Context, Result};
 use packmill::batch::{Batch, PROVENANCE_FIELDS};
 use packmill::pipeline::{Loader, Model, Sources};
 use packmill::{Recipe, recipe::Labels};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(crate) fn run(args: &args::Inspect) -> Result<()> {
     let rows_a_batch = recipe.batch.rows;
     let mut loader = Loader::builder(recipe).model(Arc::clone(&model)).build()?;
     let look = Look::of_stdout();
-    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    let mut out = stdio::stdout();
     write_sources(&mut out, &loader, &model)?;
     let (mut number, last) = (0, args.skip + args.rows);
     while number < last {

@@ -1,11 +1,5 @@
 //! The `packmill` command line: parse, run, exit code.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a command line is for"
-)]
-
 mod args;
 
 mod bench;
@@ -16,6 +10,8 @@ mod demo;
 
 mod inspect;
 
+mod interrupt;
+
 mod memory;
 
 mod output;
@@ -23,6 +19,8 @@ mod output;
 mod samples;
 
 mod show;
+
+mod stdio;
 
 mod stream;
 
@@ -36,19 +34,28 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let cli = Cli::parse();
-    match run(cli, started) {
+    match run(started) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if stdio::is_closed_stdout(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let red = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{red}error{red:#}: {error:#}");
+            if let Some(misuse) = error.downcast_ref::<clap::Error>() {
+                stdio::note(misuse.render().ansi().to_string().trim_end());
+            } else {
+                let red = anstyle::AnsiColor::Red.on_default().bold();
+                stdio::note(format_args!("{red}error{red:#}: {error:#}"));
+            }
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-fn run(cli: Cli, started: Instant) -> Result<()> {
+fn run(started: Instant) -> Result<()> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(misuse) if misuse.use_stderr() => return Err(misuse.into()),
+        // Help or the version was asked for.
+        Err(answer) => return stdio::print(answer.render().ansi()),
+    };
     match cli.command {
         Command::Demo(args) => demo::run(&args, started),
         Command::Stream(args) => stream::run(&args, started),
@@ -57,31 +64,22 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args, started),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "packmill",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "packmill", &mut script);
+            stdio::print(String::from_utf8_lossy(&script))
         }
     }
 }
 
-/// 2 for a wrong recipe, 1 for what the data or the machine did.
+/// 2 for a wrong recipe or usage, 1 for what the data or the machine did.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let wrong_recipe = error.downcast_ref::<Faults>().is_some()
+    let wrong = error.is::<Faults>()
+        || error.is::<Misuse>()
+        || error.is::<clap::Error>()
         || error
             .downcast_ref::<packmill::Error>()
             .is_some_and(|e| e.kind() == Kind::Recipe);
-    if wrong_recipe { 2 } else { 1 }
-}
-
-/// Whether the reader of a pipe went away (`| head`): no error of ours.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    if wrong { 2 } else { 1 }
 }
 
 /// Reads a recipe and applies what the command line replaces.
@@ -96,7 +94,18 @@ fn recipe(source: &args::Source) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// A wrong use of the command line.
-fn usage(message: &str) -> anyhow::Error {
-    packmill::Error::new(Kind::Recipe, packmill::Stage::Recipe, message).into()
+/// A wrong use of the command line that the parser cannot see.
+#[derive(Debug)]
+struct Misuse(String);
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    Misuse(message.into()).into()
 }

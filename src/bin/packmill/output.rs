@@ -16,10 +16,23 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Makes the rank's folder. Refuses one that holds steps already: files of two runs side by side would pass for
+    /// one run.
     pub(crate) fn create(dir: &Path, rank: u32) -> Result<Self> {
         let folder = dir.join(format!("rank-{rank:05}"));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
+        let unread = || format!("cannot read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(unread)? {
+            let name = entry.with_context(unread)?.file_name();
+            if name.as_encoded_bytes().starts_with(b"step-") {
+                return Err(crate::usage(format!(
+                    "{} holds steps of an earlier run, {} among them; remove the folder or give another --output",
+                    folder.display(),
+                    name.display(),
+                )));
+            }
+        }
         Ok(Output { folder })
     }
 

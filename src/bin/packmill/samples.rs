@@ -1,11 +1,11 @@
 //! `packmill samples`: what each record becomes, as JSON lines.
 
-use crate::args;
-use anyhow::{Context, Result};
+use crate::{args, stdio};
+use anyhow::Result;
 use packmill::pipeline::{Model, Samples};
 use packmill::{Example, IGNORE_INDEX};
 use serde::Serialize;
-use std::io::{BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -33,12 +33,8 @@ pub(crate) fn run(args: &args::Samples) -> Result<()> {
     let model = Arc::new(Model::load(&recipe)?);
     let samples = Samples::open(&recipe, &model, &packmill::read::cache_folder()?)?;
     let mut out: Box<dyn Write> = match &args.output {
-        Some(path) => Box::new(BufWriter::with_capacity(
-            1 << 20,
-            std::fs::File::create(path)
-                .with_context(|| format!("cannot create {}", path.display()))?,
-        )),
-        None => Box::new(BufWriter::with_capacity(1 << 16, std::io::stdout().lock())),
+        Some(path) => Box::new(stdio::create(path)?),
+        None => Box::new(stdio::stdout()),
     };
     write(samples, args.limit, &mut out)?;
     out.flush()?;
@@ -83,7 +79,7 @@ fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Resul
                 dropped: reason.to_string(),
             },
         };
-        serde_json::to_writer(&mut *out, &line)?;
+        serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
         written += 1;
     }

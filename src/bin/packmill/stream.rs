@@ -1,10 +1,12 @@
 //! `packmill stream`: the main job.
 
 use crate::args;
+use crate::interrupt::{self, Interrupt};
 use crate::memory::Memory;
 use crate::output::Output;
 use crate::show::{self, Ending, LedgerEntry, Report};
-use anyhow::{Context, Result};
+use crate::stdio;
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::ledger::{Count, Ledger};
 use packmill::pipeline::{Loader, Model};
@@ -13,7 +15,6 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Figures of a run.
@@ -26,8 +27,7 @@ pub(crate) struct Run {
     pub(crate) peak_anon: u64,
     pub(crate) stats: Vec<StageStats>,
     pub(crate) workers: usize,
-    pub(crate) interrupted: bool,
-    pub(crate) asked_for_steps: Option<u64>,
+    pub(crate) ending: Ending,
 }
 
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
@@ -61,9 +61,9 @@ pub(crate) fn finish(outcome: (Run, Option<packmill::Error>), json: bool) -> Res
     let (run, error) = outcome;
     if error.is_none() || run.progress.rows > 0 {
         if json {
-            println!("{}", run.json());
+            stdio::print(format_args!("{}\n", run.json()))?;
         } else {
-            anstream::print!("{}", run.report().to_text());
+            stdio::print(run.report().to_text())?;
         }
     }
     match error {
@@ -79,7 +79,7 @@ pub(crate) fn drive(
     output: Option<&Output>,
     started: Instant,
 ) -> Result<(Run, Option<packmill::Error>)> {
-    let interrupted = on_interrupt()?;
+    let interrupt = Interrupt::listen()?;
     let bar = bar(steps);
     bar.set_message("loading tokenizer and templates");
     let loading = Instant::now();
@@ -98,12 +98,13 @@ pub(crate) fn drive(
         builder = builder.steps(steps);
     }
     let mut loader = builder.build()?;
+    interrupt.stops(&loader);
     for warning in loader.warnings() {
         bar.suspend(|| show::warning(warning));
     }
     let (mut first, mut last, mut peak_anon) = (None, opened.elapsed(), Memory::now().anon);
     let (mut error, mut sampled, mut batches) = (None, Instant::now(), 0u64);
-    while !interrupted.load(Relaxed) {
+    while !interrupt.is_raised() {
         let Some(batch) = loader.next() else { break };
         let batch = match batch {
             Ok(batch) => batch,
@@ -115,7 +116,12 @@ pub(crate) fn drive(
         first.get_or_insert_with(|| started.elapsed());
         last = opened.elapsed();
         if let Some(output) = output {
-            output.write(&batch, batches / micro_batches, batches % micro_batches)?;
+            let (step, micro) = (batches / micro_batches, batches % micro_batches);
+            if let Err(error) = output.write(&batch, step, micro) {
+                drop(batch);
+                interrupt::leave(loader);
+                return Err(error);
+            }
         }
         batches += 1;
         if sampled.elapsed() > Duration::from_millis(10) {
@@ -126,6 +132,12 @@ pub(crate) fn drive(
     }
     peak_anon = peak_anon.max(Memory::now().anon);
     bar.finish_and_clear();
+    let progress = loader.progress();
+    let ending = match steps {
+        Some(steps) if progress.steps >= steps => Ending::Steps,
+        _ if interrupt.is_raised() => Ending::Interrupted,
+        _ => Ending::Exhausted,
+    };
     let run = Run {
         progress: loader.progress().clone(),
         sequence_length,
@@ -135,23 +147,12 @@ pub(crate) fn drive(
         peak_anon,
         stats: loader.stats(),
         workers,
-        interrupted: interrupted.load(Relaxed),
-        asked_for_steps: steps,
+        ending,
     };
+    if ending == Ending::Interrupted {
+        interrupt::leave(loader);
+    }
     Ok((run, error))
-}
-
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the process at once.
-fn on_interrupt() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(flag)
 }
 
 /// On stderr, and only where a person looks at it.
@@ -204,11 +205,7 @@ impl Run {
         let p = &self.progress;
         let memory = Memory::now();
         Report {
-            ending: match (self.interrupted, self.asked_for_steps) {
-                (true, _) => Ending::Interrupted,
-                (false, Some(steps)) if p.steps >= steps => Ending::Steps,
-                _ => Ending::Exhausted,
-            },
+            ending: self.ending,
             rows: p.rows,
             steps: p.steps,
             sequence_length: self.sequence_length as u64,
@@ -228,6 +225,7 @@ impl Run {
     pub(crate) fn json(&self) -> serde_json::Value {
         let p = &self.progress;
         json!({
+            "ending": self.ending.name(),
             "rows": p.rows,
             "steps": p.steps,
             "tokens": p.tokens,

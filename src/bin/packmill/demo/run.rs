@@ -1,6 +1,6 @@
 //! `packmill demo`: write it, stream it, say what to look at next.
 
-use crate::{args, stream};
+use crate::{args, stdio, stream};
 use anyhow::Result;
 use packmill::Recipe;
 use std::time::Instant;
@@ -9,20 +9,20 @@ pub(crate) fn run(args: &args::Demo, started: Instant) -> Result<()> {
     let files = super::write(&args.dir)?;
     if !args.json {
         let shards = files.shards.len();
-        println!(
-            "{}: {} records in {shards} compressed shards, a tokenizer of {} tokens, and a recipe\n",
+        stdio::print(format_args!(
+            "{}: {} records in {shards} compressed shards, a tokenizer of {} tokens, and a recipe\n\n",
             files.folder.display(),
             files.records,
             files.vocabulary,
-        );
+        ))?;
     }
     let recipe = Recipe::load(&files.recipe)?;
     stream::finish(stream::drive(recipe, None, None, started)?, args.json)?;
     if !args.json {
         let recipe = files.recipe.display();
-        println!(
-            "\nNext: `packmill inspect {recipe}` shows what is trained; the recipe explains its own keys."
-        );
+        stdio::print(format_args!(
+            "\nNext: `packmill inspect {recipe}` shows what is trained; the recipe explains its own keys.\n"
+        ))?;
     }
     Ok(())
 }

@@ -16,6 +16,17 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    /// Its name in the JSON report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Ending::Exhausted => "exhausted",
+            Ending::Steps => "steps",
+            Ending::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// The account of a run, as numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {

@@ -1,11 +1,13 @@
 //! Warnings on stderr: what was seen, why it matters, what to try.
 
+use crate::stdio;
 use packmill::pipeline::Warning;
 
 /// Prints a warning where a person will see it and a pipe will not.
 pub(crate) fn warning(warning: &Warning) {
     let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-    anstream::eprintln!("{yellow}warning{yellow:#}: {}", warning.seen());
-    anstream::eprintln!("         {}", warning.why());
-    anstream::eprintln!("         try: {}", warning.remedy());
+    let (seen, why, remedy) = (warning.seen(), warning.why(), warning.remedy());
+    stdio::note(format_args!(
+        "{yellow}warning{yellow:#}: {seen}\n         {why}\n         try: {remedy}"
+    ));
 }
