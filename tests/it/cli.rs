@@ -263,7 +263,6 @@ fn gone_at_once(mut child: Child) -> (Option<i32>, String) {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    println!("gone after {:?}", since.elapsed());
     if let Some(mut out) = child.stdout {
         out.read_to_string(&mut text).unwrap();
     }
@@ -337,10 +336,10 @@ fn an_interrupted_stream_reports_what_it_delivered() {
 fn an_interrupt_before_the_stream_ends_the_process() {
     use std::os::unix::fs::OpenOptionsExt;
     let corpus = with_recipe(5, "");
-    // A tokenizer that never comes: opening waits for it.
-    let tokenizer = corpus.path("tokenizer/tokenizer.json");
-    std::fs::remove_file(&tokenizer).unwrap();
-    let made = Command::new("mkfifo").arg(&tokenizer).status().unwrap();
+    // Settings that never come: opening waits for them.
+    let settings = corpus.path("tokenizer/tokenizer_config.json");
+    std::fs::remove_file(&settings).unwrap();
+    let made = Command::new("mkfifo").arg(&settings).status().unwrap();
     assert!(made.success());
     let child = command(&corpus, &["stream", "recipe.yaml"])
         .stdout(Stdio::piped())
@@ -352,11 +351,14 @@ fn an_interrupt_before_the_stream_ends_the_process() {
         let opened = std::fs::OpenOptions::new()
             .write(true)
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-            .open(&tokenizer);
+            .open(&settings);
         if let Ok(held) = opened {
             break held;
         }
-        assert!(since.elapsed() < Duration::from_secs(20), "nobody reads it");
+        assert!(
+            since.elapsed() < Duration::from_secs(20),
+            "nobody reads them"
+        );
         std::thread::sleep(Duration::from_millis(2));
     };
     interrupt(&child);
