@@ -223,8 +223,8 @@ fn no_memory(spec: &BatchSpec, batches: usize) -> Error {
     let (rows, length, each) = (spec.rows, spec.sequence_length, bytes(spec));
     let all = each.saturating_mul(batches);
     let wanted = match batches {
-        1 => "of one more".to_owned(),
-        _ => format!("of the {batches} that may be held at once, {all} bytes"),
+        1 => "for one more".to_owned(),
+        _ => format!("for the {batches} that may be held at once, {all} bytes"),
     };
     let message = format!(
         "a batch of {rows} rows (batch.rows) of {length} tokens (pack.sequence_length) takes {each} bytes, \

@@ -10,7 +10,7 @@ use std::time::Duration;
 const INTERRUPTED: i32 = 130;
 
 /// How long to wait for a stopped loader's threads; what they would have tidied up, the next run does.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What Ctrl-C did so far.
 #[derive(Clone)]
