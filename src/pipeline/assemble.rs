@@ -50,6 +50,16 @@ pub(crate) enum Stopped {
     Closed,
 }
 
+/// What became of refilling a pool.
+enum Filled {
+    /// It wants no more.
+    Full,
+    /// The lane's stream ended first.
+    Ended,
+    /// Nobody receives any more.
+    Closed,
+}
+
 struct Lane {
     packer: Box<dyn Packer>,
     /// Pieces of the last record that the pool had no place for yet.
@@ -109,12 +119,14 @@ impl Assembler {
         let mut lane = 0;
         while self.lanes.iter().any(|l| !l.ended) {
             if !self.lanes[lane as usize].ended {
-                if self.fill(lane)? {
-                    if let Some(stopped) = self.row(lane)? {
-                        return Ok(stopped);
+                match self.fill(lane)? {
+                    Filled::Full => {
+                        if let Some(stopped) = self.row(lane)? {
+                            return Ok(stopped);
+                        }
                     }
-                } else {
-                    self.lanes[lane as usize].ended = true;
+                    Filled::Ended => self.lanes[lane as usize].ended = true,
+                    Filled::Closed => return Ok(Stopped::Closed),
                 }
             }
             lane = (lane + 1) % lanes;
@@ -129,11 +141,14 @@ impl Assembler {
         Ok(stopped)
     }
 
-    /// Refills a lane's pool; false where its stream ended before the pool was full.
-    fn fill(&mut self, lane: u32) -> Result<bool> {
+    /// Refills a lane's pool.
+    fn fill(&mut self, lane: u32) -> Result<Filled> {
         self.setup.feed.turn(lane)?;
         let mut lap = Lap::start();
         while self.lanes[lane as usize].packer.wants() {
+            if self.setup.sender.is_closed() {
+                return Ok(Filled::Closed);
+            }
             let Lane {
                 packer, waiting, ..
             } = &mut self.lanes[lane as usize];
@@ -148,13 +163,13 @@ impl Assembler {
             lap.lap();
             let Some(item) = item else {
                 self.setup.feed.need(lane, 0);
-                return Ok(false);
+                return Ok(Filled::Ended);
             };
             self.take(lane, item)?;
         }
         self.want(lane);
         self.packing += lap.lap();
-        Ok(true)
+        Ok(Filled::Full)
     }
 
     /// Tells the feed how many records the lane's next row may need.
