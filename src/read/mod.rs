@@ -23,15 +23,20 @@ mod frames;
 mod held;
 mod index;
 mod joined;
+mod line_count;
 mod lines;
 mod local;
 mod lock;
 mod map;
+mod new_file;
 mod reader;
+pub mod recompress;
 mod runtime;
 mod shard;
+pub mod sidecar;
 mod source;
 mod spool;
+mod walk;
 
 #[cfg(test)]
 mod naive;
