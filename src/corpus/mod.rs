@@ -84,6 +84,11 @@ impl Source {
     }
 }
 
+/// One file by itself, under the name that it is given here.
+pub fn open_file(path: &Path) -> Result<ShardFile> {
+    open_shard(path, Path::new(""))
+}
+
 fn open_shard(path: &Path, common: &Path) -> Result<ShardFile> {
     let name = path.strip_prefix(common).unwrap_or(path);
     let name = name.display().to_string();

@@ -11,6 +11,9 @@ const OPTIONS: glob::MatchOptions = glob::MatchOptions {
     require_literal_leading_dot: true,
 };
 
+/// What the names of shards' indexes end with.
+pub(super) const SIDECAR: &str = ".packmill.json";
+
 /// Every file that a source's globs match, sorted by path, component by component. A file that two
 /// globs match is there twice.
 pub(super) fn expand(config: &SourceConfig) -> Result<Vec<PathBuf>> {
@@ -55,11 +58,17 @@ fn expand_one(config: &SourceConfig, pattern: &str, paths: &mut Vec<PathBuf>) ->
         let path = path.map_err(|error| {
             Error::new(Kind::Io, Stage::Corpus, format!("cannot list `{pattern}`")).caused_by(error)
         })?;
-        if !path.is_dir() {
+        if !path.is_dir() && !is_sidecar(&path) {
             paths.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a file is a shard's index, which lies beside the shard. One that is named in full is meant.
+fn is_sidecar(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().ends_with(SIDECAR.as_bytes()))
 }
 
 /// The deepest folder that holds all of them.

@@ -142,3 +142,15 @@ fn a_changed_shard_is_told_by_size_time_and_inode() {
         (Kind::Changed, Some("a.jsonl"))
     );
 }
+
+#[test]
+fn globs_leave_indexes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.jsonl"), b"{}").unwrap();
+    fs::write(dir.path().join("a.jsonl.packmill.json"), b"{}").unwrap();
+    let found = Source::open(&source(dir.path(), &["*"])).unwrap();
+    assert_eq!(found.shards.len(), 1);
+    assert!(refused(dir.path(), &["*.json"]).contains("matches no file"));
+    // The read stage names them so, and is not known here.
+    assert_eq!(paths::SIDECAR, crate::read::sidecar::SUFFIX);
+}

@@ -47,6 +47,7 @@ pub use order::Plan;
 pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
 pub use read::{Io, OnBadRecord};
 pub use schema::schema;
+pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
 pub use template::TemplateConfig;
 pub use tokenizer::TokenizerConfig;

@@ -17,7 +17,7 @@ const UNITS: [(&str, u64); 9] = [
 pub(super) const PATTERN: &str = "^[0-9]+ ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?$";
 
 /// Bytes of `512MiB`, `512 MiB` or `4096`; none where it is no size or more than 64 bits.
-pub(super) fn parse(text: &str) -> Option<u64> {
+pub fn parse(text: &str) -> Option<u64> {
     let (digits, unit) = split(text);
     let count: u64 = digits.parse().ok()?;
     if unit.is_empty() {

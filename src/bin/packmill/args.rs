@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Resolve and validate a recipe, and estimate an epoch from a sample of records
     Check(Check),
+    /// Write an index beside every shard: records and a hash a block, so that an edit is told and named
+    Index(Index),
+    /// Write shards again with the same records, as zstd of many small frames
+    Recompress(Recompress),
     /// Measure this recipe's throughput on this machine, stage by stage
     Bench(Bench),
     /// Print a completion script for a shell
@@ -114,6 +118,52 @@ pub(crate) struct Check {
     /// Print as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Write an index beside every shard, as SHARD.packmill.json: its size, and the records and a hash of \
+                  every block. The stream is the same with and without it. Globs of a recipe leave indexes alone."
+)]
+pub(crate) struct Index {
+    /// The recipe, a YAML file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// Write into the cache folder (PACKMILL_CACHE, else the user's), for corpora that cannot be written to
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) cache: bool,
+    /// Write nothing, and hold every shard against its index; what is different is named, and the exit code 1
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Write shards again with the same text, byte for byte, as zstd of many small frames. A source that \
+                  is too large to be held is shuffled frame by frame, and needs four frames a lane at least."
+)]
+pub(crate) struct Recompress {
+    /// Shards: JSON lines, plain, gzip or zstd
+    #[arg(required = true, value_name = "SHARD", value_hint = ValueHint::FilePath)]
+    pub(crate) shards: Vec<PathBuf>,
+    /// Where to write NAME.zst; the default is beside each shard, which for a .zst would be the shard itself and is
+    /// refused
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Text of a frame at most, but for a longer record, which is a frame of its own; up to 64MiB
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = size)]
+    pub(crate) frame_bytes: u64,
+    /// zstd's compression level, 1 to 22
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) level: i32,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    packmill::recipe::parse_size(text)
+        .ok_or_else(|| "expected a size such as 256KiB, or a number of bytes".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -4,9 +4,13 @@ mod args;
 
 mod bench;
 
+mod byte_bar;
+
 mod check;
 
 mod demo;
+
+mod index;
 
 mod inspect;
 
@@ -15,6 +19,8 @@ mod interrupt;
 mod memory;
 
 mod output;
+
+mod recompress;
 
 mod samples;
 
@@ -62,6 +68,8 @@ fn run(started: Instant) -> Result<()> {
         Command::Samples(args) => samples::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Index(args) => index::run(&args),
+        Command::Recompress(args) => recompress::run(&args),
         Command::Bench(args) => bench::run(&args, started),
         Command::Completions { shell } => {
             let mut script = Vec::new();

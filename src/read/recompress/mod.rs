@@ -131,15 +131,16 @@ pub fn recompress(
     existing: Existing,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Recompressed> {
-    refuse_existing(shard, target, existing)?;
+    check_target(shard, target, existing)?;
     let mut file = NewFile::create(target)?;
     let done = write(shard, frames, &Limits::DEFAULT, &mut file, progress)?;
-    refuse_existing(shard, target, existing)?;
+    check_target(shard, target, existing)?;
     file.publish()?;
     Ok(done)
 }
 
-fn refuse_existing(shard: &LocalShard, target: &Path, existing: Existing) -> Result<()> {
+/// Refuses a target that is the shard itself, and one that is there already unless it may be replaced.
+pub fn check_target(shard: &LocalShard, target: &Path, existing: Existing) -> Result<()> {
     let Ok(found) = target.metadata() else {
         return Ok(());
     };
