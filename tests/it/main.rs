@@ -17,5 +17,6 @@ mod faults; // damaged inputs: one clear error that names shard and record, or a
 mod golden; // the order, frozen
 mod mask_policies; // what is trained under each policy, end to end
 mod oracle; // equality with the reference, where it is installed
+mod recompress; // recompress and index: the same records in small frames, edits named
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
