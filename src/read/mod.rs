@@ -36,6 +36,7 @@ mod shard;
 pub mod sidecar;
 mod source;
 mod spool;
+mod verify;
 mod walk;
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use super::block::{self, BlockDecoder, Decoded};
 use super::blocks::BlockTable;
 use super::decode::Fault;
 use super::lines::{Emit, Lines, Run};
+use super::sidecar::Sidecar;
+use super::verify::Verify;
 use super::{Bad, Limits, Lost};
 use crate::error::{Error, Kind, Result, Stage};
 use bytes::Bytes;
@@ -32,6 +34,8 @@ pub struct BlockReader {
     at: u64,
     decoder: BlockDecoder,
     asked: Option<Range<u64>>,
+    /// Where the shard has an index.
+    verify: Option<Verify>,
     lines: Lines,
     phase: Phase,
 }
@@ -77,6 +81,7 @@ impl BlockReader {
             limits,
             at: own.start,
             asked: None,
+            verify: None,
             lines: Lines::new(limits),
             phase: match own.start {
                 _ if own.is_empty() => Phase::Finished,
@@ -90,6 +95,14 @@ impl BlockReader {
         reader
     }
 
+    /// The same, with each block held against the shard's index before a record of it is given out; also the block
+    /// that the last record runs on into. What is not as indexed is an error of [`feed`](BlockReader::feed).
+    pub(super) fn verified(mut self, sidecar: Arc<Sidecar>) -> BlockReader {
+        self.verify = Some(Verify::new(sidecar, self.limits.chunk_bytes));
+        self.open(self.at);
+        self
+    }
+
     /// Goes on until it wants or has something. What it takes is bounded by the text of one chunk.
     pub fn step(&mut self) -> Step {
         loop {
@@ -101,6 +114,10 @@ impl BlockReader {
             }
             if self.phase == Phase::Finished {
                 return Step::End;
+            }
+            if let Some(range) = self.verify.as_ref().and_then(Verify::need) {
+                self.asked = Some(range.clone());
+                return Step::Need(range);
             }
             match self.decoder.step() {
                 Decoded::Text => self.take_text(),
@@ -119,8 +136,7 @@ impl BlockReader {
         let asked = self.asked.take();
         match asked {
             Some(range) if range.end - range.start == bytes.len() as u64 => {
-                self.decoder.feed(bytes);
-                Ok(())
+                self.take_stored(&range, bytes)
             }
             _ => Err(Error::new(
                 Kind::Internal,
@@ -138,15 +154,27 @@ impl BlockReader {
         if self.phase == Phase::Finished {
             return None;
         }
-        let next = self
-            .asked
-            .as_ref()
-            .map_or(self.decoder.next(), |asked| asked.end);
+        let next = match (&self.asked, &self.verify) {
+            (None, Some(verify)) if verify.need().is_some() => return verify.need(),
+            (None, _) => self.decoder.next(),
+            (Some(asked), Some(verify)) if verify.need().is_some() => {
+                match verify.after(asked.end) {
+                    Some(more) => return Some(more),
+                    None if asked.start == self.decoder.start() => self.first_chunk().end,
+                    None => self.decoder.start(),
+                }
+            }
+            (Some(asked), _) => asked.end,
+        };
         self.decoder.chunk(next).or_else(|| {
             // The block's last record most likely ends in the next block.
             let next = self.table.stored(self.at + 1)?;
             let wanted = self.phase != Phase::Tail;
-            wanted.then(|| block::chunk(next.start, next.end, self.chunk_bytes(self.at + 1)))?
+            let chunk_bytes = match self.verify {
+                Some(_) => self.limits.chunk_bytes,
+                None => self.chunk_bytes(self.at + 1),
+            };
+            wanted.then(|| block::chunk(next.start, next.end, chunk_bytes))?
         })
     }
 
@@ -162,8 +190,34 @@ impl BlockReader {
         }
     }
 
+    /// Bytes to verify, to decode, or both where they are the whole block.
+    fn take_stored(&mut self, range: &Range<u64>, bytes: Bytes) -> Result<()> {
+        let first = self.first_chunk();
+        match &mut self.verify {
+            Some(verify) if verify.need().is_some() => {
+                verify.take(&bytes)?;
+                if verify.need().is_none() && range.start == first.start {
+                    // Decoders are fed the same pieces with and without an index.
+                    let len = (first.end - first.start) as usize;
+                    self.decoder.feed(bytes.slice(..len.min(bytes.len())));
+                }
+            }
+            _ => self.decoder.feed(bytes),
+        }
+        Ok(())
+    }
+
+    /// What the decoder asks for first of its block.
+    fn first_chunk(&self) -> Range<u64> {
+        let start = self.decoder.start();
+        self.decoder.chunk(start).unwrap_or(start..start)
+    }
+
     fn open(&mut self, block: u64) {
         self.at = block;
+        if let Some(verify) = &mut self.verify {
+            verify.begin(block, self.table.stored(block).unwrap_or_default());
+        }
         self.decoder
             .begin(&self.table, block, self.chunk_bytes(block));
     }

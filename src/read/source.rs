@@ -8,6 +8,7 @@ use super::lock::Spool;
 use super::reader::BlockReader;
 use super::runtime::ReadAhead;
 use super::shard::Shard;
+use super::sidecar::{self, Sidecar};
 use super::{Limits, ReadOptions};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::shard::ShardFile;
@@ -31,6 +32,8 @@ pub struct Streamed {
     name: String,
     shards: Vec<Arc<dyn Shard>>,
     tables: Vec<Arc<BlockTable>>,
+    /// Of the shards that have one.
+    sidecars: Vec<Option<Arc<Sidecar>>>,
     /// The shards' blocks as one list.
     blocks: Joined,
     limits: Limits,
@@ -63,11 +66,20 @@ pub(super) fn open_source_within(
 ) -> Result<SourceBlocks> {
     let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
     let tables = io.list(&shards)?;
+    let sidecars = sidecars(local, &tables, cache)?;
     // What is no single shard's fault, a full disk for one, is told of the source.
     let opened = Held::open(local, &tables, options, cache, limits)
         .map_err(|error| error.in_shard(format!("source {name}")))?;
     let verdict = match opened {
-        Opened::Held(held) => return held_source(name, *held),
+        Opened::Held(held) => {
+            // Every block was read just now.
+            for (shard, sidecar) in local.iter().zip(&sidecars) {
+                if let Some(sidecar) = sidecar {
+                    sidecar.check_within(shard, limits, &mut |_| Ok(()))?;
+                }
+            }
+            return held_source(name, *held);
+        }
         Opened::TooLarge(verdict) => verdict,
     };
     if let Some(limit) = options.limit {
@@ -84,10 +96,28 @@ pub(super) fn open_source_within(
         name: name.to_owned(),
         shards,
         tables,
+        sidecars,
         blocks,
         limits,
         _verdict: verdict,
     }))
+}
+
+/// The shards' indexes. One that is of another state of its shard is refused.
+fn sidecars(
+    local: &[Arc<LocalShard>],
+    tables: &[Arc<BlockTable>],
+    cache: &Path,
+) -> Result<Vec<Option<Arc<Sidecar>>>> {
+    let shards = local.iter().zip(tables);
+    let found = shards.map(|(shard, table)| {
+        let sidecar = sidecar::find(shard, Some(cache))?;
+        if let Some(sidecar) = &sidecar {
+            sidecar.check_len(table.len())?;
+        }
+        Ok(sidecar.map(Arc::new))
+    });
+    found.collect()
 }
 
 fn held_source(name: &str, held: Held) -> Result<SourceBlocks> {
@@ -151,9 +181,13 @@ impl Streamed {
     /// A reader of a block's records, numbered within the block; none past the last block.
     pub fn reader(&self, block: u64) -> Option<BlockReader> {
         let (shard, within) = self.locate(block)?;
-        let table = self.tables.get(usize::try_from(shard).ok()?)?;
+        let at = usize::try_from(shard).ok()?;
         let own = within..within + 1;
-        Some(BlockReader::within(Arc::clone(table), own, self.limits))
+        let reader = BlockReader::within(Arc::clone(self.tables.get(at)?), own, self.limits);
+        Some(match self.sidecars.get(at)? {
+            Some(sidecar) => reader.verified(Arc::clone(sidecar)),
+            None => reader,
+        })
     }
 
     /// Refuses a source that cannot be dealt fairly: it needs four blocks a lane, and none with more than a

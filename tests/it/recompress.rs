@@ -175,3 +175,46 @@ fn index_is_the_same_twice_and_names_an_edited_block() {
     done(&index(&["--check"]));
     assert!(!corpus.path("y.jsonl.packmill.json").exists());
 }
+
+#[test]
+fn a_stream_stops_at_an_edited_block() {
+    let corpus = Corpus::new();
+    let mut text = chats(200).repeat(120).into_bytes();
+    assert!(text.len() > 5 << 20, "{}", text.len());
+    corpus.write("x.jsonl", &text);
+    let recipe = |hold: &str| {
+        let small = SMALL.replace("lanes: 4", "lanes: 1");
+        let text = format!(
+            "tokenizer: tokenizer\nshuffle: false\nhold: {hold}\nsources:\n  - {{name: chats, paths: [\"*.jsonl*\"]}}\n{small}\n"
+        );
+        corpus.write("recipe.yaml", text.as_bytes());
+    };
+    recipe("0");
+    done(&packmill(&corpus, &["index", "recipe.yaml"]));
+    // In the second MiB, in the middle of a word of an answer.
+    let at = (5 << 18)
+        + text[5 << 18..]
+            .windows(4)
+            .position(|word| word == b"snow")
+            .unwrap();
+    text[at] = b'S';
+    corpus.write("x.jsonl", &text);
+    let stream = || packmill(&corpus, &["stream", "recipe.yaml", "--json"]);
+    let named = "x.jsonl: read: the shard changed since it was indexed: block 1 ";
+    let streamed = stream();
+    refused(&streamed, 1, named);
+    let figures: serde_json::Value = serde_json::from_slice(&streamed.stdout).unwrap();
+    let rows = figures["rows"].as_u64().unwrap();
+    assert!(rows > 0 && rows * 512 < 1 << 20, "{rows}");
+    recipe("1GiB");
+    let held = stream();
+    refused(&held, 1, named);
+    assert!(held.stdout.is_empty());
+    // Without the index nobody could know.
+    std::fs::remove_file(corpus.path("x.jsonl.packmill.json")).unwrap();
+    recipe("0");
+    done(&packmill(
+        &corpus,
+        &["stream", "recipe.yaml", "--json", "--steps", "3"],
+    ));
+}

@@ -65,6 +65,12 @@ impl Cutter {
             part(before)?;
             rest = last;
         }
+        while let Some((full, more)) = rest.split_at_checked(self.record_bytes)
+            && !more.is_empty()
+        {
+            part(full)?;
+            rest = more;
+        }
         match rest.is_empty() {
             true => Ok(()),
             false => part(rest),

@@ -69,10 +69,7 @@ impl Sidecar {
             block: None,
         };
         walk(shard, &table, limits, Depth::Stored, &mut check, progress)?;
-        let (now, then) = (table.len(), self.blocks.len() as u64);
-        if now < then {
-            return Err(self.changed(&format!("it has {now} blocks, and had {then}")));
-        }
+        self.check_len(table.len())?;
         // Skippable frames at its ends are in no block.
         self.check_ends(shard)
     }

@@ -166,7 +166,7 @@ impl Sidecar {
         Ok(path)
     }
 
-    fn check_hash(&self, block: u64, hash: Hash) -> Result<()> {
+    pub(super) fn check_hash(&self, block: u64, hash: Hash) -> Result<()> {
         let at = usize::try_from(block).ok();
         match at.and_then(|at| self.blocks.get(at)) {
             Some(indexed) if indexed.hash == hash => Ok(()),
@@ -177,6 +177,14 @@ impl Sidecar {
                     "block {block} is there, after all {blocks} of then"
                 )))
             }
+        }
+    }
+
+    /// Refuses a shard of another number of blocks.
+    pub(super) fn check_len(&self, now: u64) -> Result<()> {
+        match self.blocks.len() as u64 {
+            then if then == now => Ok(()),
+            then => Err(self.changed(&format!("it has {now} blocks, and had {then}"))),
         }
     }
 

@@ -190,3 +190,67 @@ fn checks_a_block_whole_or_in_pieces() {
     bytes.chunks(3).for_each(|piece| check.update(piece));
     check.finish().unwrap();
 }
+
+/// What a reader gives, and the error that ended it.
+fn drive(mut reader: BlockReader, stored: &[u8]) -> (Vec<(u64, Vec<u8>)>, Result<u64>) {
+    let (mut records, mut hint) = (Vec::new(), None);
+    loop {
+        match reader.step() {
+            Step::Need(range) => {
+                if let Some(hint) = hint {
+                    assert_eq!(range, hint, "the hint was wrong");
+                }
+                hint = reader.ahead();
+                let bytes = &stored[range.start as usize..range.end as usize];
+                if let Err(error) = reader.feed(bytes::Bytes::copy_from_slice(bytes)) {
+                    return (records, Err(error));
+                }
+            }
+            Step::Run(run) => records.extend(run.iter().map(|(n, text)| (n, text.to_vec()))),
+            Step::Bad(bad) => panic!("{bad:?}"),
+            Step::End => return (records, Ok(reader.lines())),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_verified_reader_gives_the_same_or_nothing_of_an_edited_block(
+        (codec, _, mut stored) in shards(),
+        at: prop::sample::Index,
+        chunk_bytes in prop_oneof![Just(9u64), Just(1000)],
+    ) {
+        let limits = Limits { chunk_bytes, ..SMALL };
+        let dir = tempfile::tempdir().unwrap();
+        let before = shard(dir.path(), codec, &stored);
+        let sidecar = Sidecar::of_within(&before, limits, &mut |_| Ok(())).unwrap();
+        let sidecar = Arc::new(sidecar);
+        let table = table(&before, &limits);
+        let reader = |block| BlockReader::within(Arc::clone(&table), block..block + 1, limits);
+        let mut plain = Vec::new();
+        for block in 0..table.len() {
+            let (records, end) = drive(reader(block), &stored);
+            let (verified, lines) = drive(reader(block).verified(Arc::clone(&sidecar)), &stored);
+            prop_assert_eq!(&verified, &records);
+            prop_assert_eq!(lines.unwrap(), end.unwrap());
+            plain.push(records);
+        }
+        prop_assume!(!stored.is_empty());
+        let at = at.index(stored.len());
+        stored[at] ^= 1;
+        for block in 0..table.len() {
+            let (records, end) = drive(reader(block).verified(Arc::clone(&sidecar)), &stored);
+            let all = &plain[block as usize];
+            prop_assert!(all.starts_with(&records));
+            if table.stored(block).unwrap().contains(&(at as u64)) {
+                let error = end.unwrap_err();
+                prop_assert_eq!(error.kind(), Kind::Changed);
+                let named = format!("block {block} ");
+                prop_assert!(error.message().contains(&named), "{}", error);
+                prop_assert!(records.is_empty());
+            } else if end.is_ok() {
+                prop_assert_eq!(&records, all);
+            }
+        }
+    }
+}
