@@ -41,7 +41,7 @@ fn recompressed_shards_give_the_same_held_stream() {
     let corpus = Corpus::new();
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     let (first, second) = (ends[99], ends[199]);
-    corpus.write("a.jsonl", text[..first].as_bytes());
+    corpus.write("a.jsonl", &text.as_bytes()[..first]);
     corpus.write("b.jsonl.gz", &gzip(&text[first..second]));
     corpus.write("c.jsonl.zst", &zstd_frames(text[second..].trim_end(), 1000));
     let shards = ["a.jsonl", "b.jsonl.gz", "c.jsonl.zst"];

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::{Error, Kind, Stage};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl ByteBar {
     }
 
     /// Prints a line of results, above the bar where one is shown.
-    pub(crate) fn line(&self, text: &str) {
-        self.bar.suspend(|| println!("{text}"));
+    pub(crate) fn line(&self, text: &str) -> Result<()> {
+        Ok(self.bar.suspend(|| writeln!(std::io::stdout(), "{text}"))?)
     }
 }
 

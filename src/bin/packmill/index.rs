@@ -29,7 +29,7 @@ pub(crate) fn run(args: &args::Index) -> Result<()> {
                 };
                 let sidecar = Sidecar::of(&shard, &mut |bytes| bar.advance(bytes))?;
                 let path = sidecar.write(&shard, place)?;
-                bar.line(&format!("{}: {}", path.display(), figures(&sidecar)));
+                bar.line(&format!("{}: {}", path.display(), figures(&sidecar)))?;
                 continue;
             }
             match check(&shard, &cache, &bar) {
@@ -38,13 +38,13 @@ pub(crate) fn run(args: &args::Index) -> Result<()> {
                         "{}: {}, as indexed",
                         shard.file().path.display(),
                         figures(&sidecar)
-                    ));
+                    ))?;
                 }
                 // Ctrl-C is no finding.
                 Err(error) if error.message() == "interrupted" => return Err(error.into()),
                 Err(error) => {
                     wrong += 1;
-                    bar.line(&error.to_string());
+                    bar.line(&error.to_string())?;
                 }
             }
         }

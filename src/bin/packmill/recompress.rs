@@ -47,11 +47,9 @@ pub(crate) fn run(args: &args::Recompress) -> Result<()> {
             bytes(done.text_bytes),
             bytes(done.stored_bytes),
             bytes(done.written_bytes),
-        ));
+        ))?;
     }
-    drop(bar);
-    println!("{}", hint(&targets));
-    Ok(())
+    bar.line(&hint(&targets))
 }
 
 /// Two shards of one name would be written over each other.
