@@ -30,6 +30,8 @@ pub enum Kind {
     Pack,
     /// A fixed cap was passed (line length, nesting, window, decoded size).
     Limit,
+    /// A checkpoint is missing, damaged, or of another stream. The binary exits with 2.
+    Checkpoint,
     /// A fault of packmill itself, a panic in a worker included.
     Internal,
 }
@@ -58,6 +60,8 @@ pub enum Stage {
     Batch,
     /// Hand-over to the trainer.
     Channel,
+    /// Saving and restoring where a stream stands.
+    Checkpoint,
 }
 
 impl fmt::Display for Stage {
@@ -73,6 +77,7 @@ impl fmt::Display for Stage {
             Stage::Pack => "pack",
             Stage::Batch => "batch",
             Stage::Channel => "channel",
+            Stage::Checkpoint => "checkpoint",
         };
         f.write_str(name)
     }

@@ -27,6 +27,18 @@ pub struct Origin {
     pub example: u32,
     /// Pass over the corpus.
     pub epoch: u64,
+    /// Where it stands in its lane's stream.
+    pub at: Cursor,
+}
+
+/// A place in a lane's part of a sequence of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct Cursor {
+    /// The lane's block of this index.
+    pub position: u64,
+    /// The item in the order in which that block's items come: its records, whatever stands in the place of one, and
+    /// its end. 0 in held sources.
+    pub place: u64,
 }
 
 /// One tokenized record with what is trained of it.

@@ -48,15 +48,28 @@ pub struct Count {
     pub truncated: u64,
     /// Dropped, by reason.
     pub dropped: BTreeMap<Reason, u64>,
-    /// In a pool.
-    pub pending: u64,
+    /// In a pool. Below 0 in a rank's part after a resume: rank 0 takes over the sums, and another rank then
+    /// delivers what it never took in.
+    pub pending: i64,
 }
 
 impl Count {
     /// Whether what came in is all accounted for.
     pub fn balanced(&self) -> bool {
-        self.taken
-            == self.delivered + self.truncated + self.dropped.values().sum::<u64>() + self.pending
+        let dropped = self.dropped.values().map(|&n| i128::from(n));
+        let gone = i128::from(self.delivered) + i128::from(self.truncated);
+        i128::from(self.taken) == gone + dropped.sum::<i128>() + i128::from(self.pending)
+    }
+
+    fn add(&mut self, other: &Count) {
+        self.taken = self.taken.saturating_add(other.taken);
+        self.delivered = self.delivered.saturating_add(other.delivered);
+        self.truncated = self.truncated.saturating_add(other.truncated);
+        for (&reason, &amount) in &other.dropped {
+            let sum = self.dropped.entry(reason).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        self.pending = self.pending.saturating_add(other.pending);
     }
 
     fn drop(&mut self, reason: Reason, amount: u64) {
@@ -84,6 +97,16 @@ pub struct Account {
     pub tokens: Count,
     /// Rests of blocks that nothing could be read from.
     pub unreadable: Unreadable,
+}
+
+impl Account {
+    fn add(&mut self, other: &Account) {
+        self.records.add(&other.records);
+        self.tokens.add(&other.tokens);
+        let (sum, more) = (&mut self.unreadable, &other.unreadable);
+        sum.blocks = sum.blocks.saturating_add(more.blocks);
+        sum.bytes = sum.bytes.saturating_add(more.bytes);
+    }
 }
 
 /// The account of all sources, in the recipe's order. As JSON, an object with the sources' names for keys.
@@ -141,6 +164,17 @@ impl Ledger {
             .all(|(_, a)| a.records.balanced() && a.tokens.balanced())
     }
 
+    /// Adds what another rank, or an earlier process, booked. Sources go by name; one that is not there yet
+    /// comes last.
+    pub fn add(&mut self, other: &Ledger) {
+        for (name, more) in &other.sources {
+            match self.sources.iter_mut().find(|(known, _)| known == name) {
+                Some((_, account)) => account.add(more),
+                None => self.sources.push((name.clone(), more.clone())),
+            }
+        }
+    }
+
     fn account(&mut self, source: u32) -> Option<&mut Account> {
         self.sources
             .get_mut(source as usize)
@@ -169,7 +203,7 @@ impl Ledger {
             a.records.taken += 1;
             a.records.pending += 1;
             a.tokens.taken += pending + truncated + dropped.iter().map(|(_, n)| n).sum::<u64>();
-            a.tokens.pending += pending;
+            a.tokens.pending = a.tokens.pending.saturating_add_unsigned(pending);
             a.tokens.truncated += truncated;
             for &(reason, tokens) in dropped {
                 a.tokens.drop(reason, tokens);
@@ -181,7 +215,7 @@ impl Ledger {
     pub(crate) fn delivered(&mut self, piece: &Piece) {
         if let Some(a) = self.account(piece.example.origin.source) {
             let tokens = piece.len() as u64;
-            a.tokens.pending -= tokens;
+            a.tokens.pending = a.tokens.pending.saturating_sub_unsigned(tokens);
             a.tokens.delivered += tokens;
             if piece.last {
                 a.records.pending -= 1;

@@ -39,6 +39,10 @@ pub mod channel;
 
 pub mod pipeline;
 
+// Where a stream stands:
+
+pub mod checkpoint;
+
 // What flows between stages, and the accounts:
 
 mod error;
@@ -52,7 +56,7 @@ pub mod shard;
 pub mod stats;
 
 pub use error::{Error, Kind, Result, Stage};
-pub use example::{Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
+pub use example::{Cursor, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
 pub use pipeline::Loader;
 pub use recipe::Recipe;
 pub use stats::StageStats;

@@ -108,6 +108,7 @@ fn any_piece(most: usize) -> impl Strategy<Value = Piece> {
                         record: u64::from(record),
                         example,
                         epoch: 1,
+                        ..Origin::default()
                     },
                     ids: tokens.iter().map(|token| u32::from(token.0)).collect(),
                     trained,
@@ -330,6 +331,7 @@ fn provenance_names_the_tokens_of_a_cut_example() {
         record: 4,
         example: 5,
         epoch: 6,
+        ..Origin::default()
     };
     Arc::make_mut(&mut part.example).origin = origin;
     let batch = batch(spec(2, 4), &[vec![piece(1..2, &[])], vec![part]]);

@@ -29,9 +29,55 @@ impl Lanes {
     }
 }
 
+/// One rank of a world of ranks, the only key by which a stream is shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rank {
+    /// Its number, from 0.
+    pub number: u32,
+    /// How many there are.
+    pub world_size: u32,
+}
+
+impl Rank {
+    /// The only one there is.
+    pub const ALONE: Rank = Rank {
+        number: 0,
+        world_size: 1,
+    };
+
+    /// Its lanes, rising: it delivers the rows with n mod W = r, and W divides L.
+    pub fn lanes(self, lanes: Lanes) -> Vec<u32> {
+        (self.number..lanes.count())
+            .step_by(self.world_size.max(1) as usize)
+            .collect()
+    }
+
+    /// The first of its rows from row `n` of the stream on.
+    pub fn next_row(self, n: u64) -> u64 {
+        let (rank, world) = (u64::from(self.number), u64::from(self.world_size.max(1)));
+        n + (rank + world - n % world) % world
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_share_lanes_and_rows_out() {
+        let lanes = Lanes::new(8);
+        for world_size in [1, 2, 4, 8] {
+            let ranks = (0..world_size).map(|number| Rank { number, world_size });
+            let mut all: Vec<u32> = ranks.clone().flat_map(|rank| rank.lanes(lanes)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..8));
+            for (n, rank) in (0..40).flat_map(|n| ranks.clone().map(move |rank| (n, rank))) {
+                let row = rank.next_row(n);
+                assert_eq!(row % u64::from(world_size), u64::from(rank.number));
+                assert!((n..n + u64::from(world_size)).contains(&row));
+            }
+        }
+    }
 
     #[test]
     fn lanes_deal_every_position_once() {

@@ -7,7 +7,9 @@
 //! - [`shuffle`]: a keyed bijection on `0..n`, so that a shuffle costs no memory;
 //! - [`sequence`]: a list of blocks as one endless sequence, epoch after epoch;
 //! - [`lanes`]: the sequence dealt to lanes, and rows taken from lanes in turn;
-//! - [`runs`]: the order of records inside a streamed block.
+//! - [`runs`]: the order of records inside a streamed block;
+//! - [`draw`]: which source a lane draws from, where sources have weights;
+//! - [`weights`]: these weights, and the rows from which others hold.
 
 pub mod shuffle;
 
@@ -16,6 +18,10 @@ pub mod sequence;
 pub mod lanes;
 
 pub mod runs;
+
+pub mod draw;
+
+pub mod weights;
 
 /// Version of everything that this folder decides. Part of every fingerprint.
 pub const ORDER_VERSION: u32 = 1;

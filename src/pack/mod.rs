@@ -20,6 +20,9 @@ mod tests;
 
 pub use knapsack::Scratch;
 
+/// Version of everything that decides which pieces a row holds and where they stand. Part of every fingerprint.
+pub const PACKER_VERSION: u32 = 1;
+
 /// The longest row: positions and `cu_seqlens` are i32.
 const LONGEST_ROW: usize = i32::MAX as usize;
 

@@ -1,19 +1,22 @@
-//! Lanes' ordered streams of encoded records, made ahead of time by workers.
+//! Ordered streams of encoded records, made ahead of time by workers: one for each lane and sequence.
 //!
-//! One thread owns a [`Feed`]. It cuts each lane's part of the sequence into tasks, hands them to workers and
-//! files their answers into slots, one lane's slots in the lane's order. So the number of workers and their
+//! One thread owns a [`Feed`]. It cuts each lane's part of a sequence into tasks, hands them to workers and
+//! files their answers into slots, one stream's slots in the stream's order. So the number of workers and their
 //! timing decide when an answer is there, never which one is next.
 //!
-//! Memory: a lane never has more records in slots than it needs for its next row plus [`Feed::reserve`],
-//! rounded up to a task; a streamed lane holds one open block and one run beside them.
+//! A stream begins at a [`Begin`]: at its sequence's first block, or, at a resume, with the records that a pool
+//! holds, read again out of the blocks before the cursor, and nothing else of these.
+//!
+//! Memory: a stream never has more records in slots than its lane needs for its next row plus its reserve,
+//! rounded up to a task; one that is streamed holds one open block and one run beside them.
 
 use super::encode::{Item, Outcome};
+use super::sources::{Located, Sources};
 use super::workers::{Advance, Event, OpenBlock, RecordRef, Task, Workers};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Origin;
+use crate::example::{Cursor, Origin};
 use crate::order::lanes::Lanes;
 use crate::order::sequence::{Place, Sequence};
-use crate::pipeline::sources::{Located, Sources};
 use crate::read::{ReadAhead, Run};
 use crate::stats::{Lap, Stats};
 use std::collections::VecDeque;
@@ -30,9 +33,79 @@ const TASK_RECORDS: u64 = 32;
 /// Tasks with workers at a time, for each worker: one at work, the others so that it never waits.
 const TASKS_PER_WORKER: usize = 4;
 
-/// One lane's place in the sequence and what was made ahead of it.
-struct Lane {
-    /// Index, within the lane, of the next block to issue.
+/// What is dealt, and to whom.
+pub(crate) struct Dealt {
+    /// All sources' blocks as one list, or each source's own.
+    pub(crate) sequences: Vec<Sequence>,
+    /// Whether they are the sources' own.
+    pub(crate) by_source: bool,
+    /// All lanes.
+    pub(crate) lanes: Lanes,
+    /// Those that are fed, rising.
+    pub(crate) own: Vec<u32>,
+}
+
+impl Dealt {
+    /// One list of all blocks, dealt to every lane.
+    pub(crate) fn whole(sequence: Sequence, lanes: Lanes) -> Self {
+        Dealt {
+            sequences: vec![sequence],
+            by_source: false,
+            lanes,
+            own: (0..lanes.count()).collect(),
+        }
+    }
+
+    /// The streams of the lane at place `lane` of `own`, one a sequence.
+    pub(crate) fn streams(&self, lane: usize) -> Range<usize> {
+        let count = self.sequences.len();
+        lane * count..(lane + 1) * count
+    }
+}
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Begin {
+    /// The first item that was not taken yet.
+    pub(crate) cursor: Cursor,
+    /// Items before the cursor that come once more, first: rising, none twice.
+    pub(crate) again: Vec<Cursor>,
+}
+
+/// What comes of one block: all of it, or only some items.
+#[derive(Debug, Clone, Default)]
+struct Part {
+    position: u64,
+    /// Rising.
+    places: Vec<u64>,
+    /// From here on all.
+    from: Option<u64>,
+}
+
+impl Part {
+    fn whole(position: u64) -> Self {
+        Part {
+            position,
+            places: Vec::new(),
+            from: Some(0),
+        }
+    }
+
+    fn wants(&self, place: u64) -> bool {
+        self.from.is_some_and(|from| place >= from) || self.places.binary_search(&place).is_ok()
+    }
+
+    /// Whether nothing from `place` on is wanted.
+    fn is_over(&self, place: u64) -> bool {
+        self.from.is_none() && self.places.last().is_none_or(|&last| last < place)
+    }
+}
+
+/// One lane's place in one sequence and what was made ahead of it.
+struct Stream {
+    /// Parts of blocks to issue before `next`.
+    parts: VecDeque<Part>,
+    /// Index, within the lane, of the next whole block to issue.
     next: u64,
     slots: VecDeque<Slot>,
     /// Number of the first slot of `slots`.
@@ -41,405 +114,58 @@ struct Lane {
     outstanding: usize,
     /// Records that the next row may need.
     need: usize,
+    /// Records to make beyond that.
+    reserve: usize,
     block: Block,
 }
 
-/// A task's answer, or the place kept for it.
-enum Slot {
-    Waiting,
-    Done(std::vec::IntoIter<Item>),
-}
-
-/// The streamed block that a lane lies in.
-enum Block {
-    /// None: the next position decides.
-    Between,
-    /// A worker or the read runtime has the reader.
-    Away(Open),
-    /// A run, partly issued; the reader waits.
-    Run {
-        open: Open,
-        reader: Box<OpenBlock>,
-        run: Arc<Run>,
-        order: Vec<u64>,
-        issued: usize,
-    },
-    /// The lane's sequence has ended.
-    Ended,
-}
-
-#[derive(Clone, Copy)]
-struct Open {
-    source: u32,
-    place: Place,
-    located: Located,
-    /// Runs seen so far.
-    runs: u64,
-}
-
-impl Open {
-    fn origin(&self) -> Origin {
-        self.located.origin(self.source, self.place.epoch, 0)
-    }
-}
-
-/// The ordered streams of all lanes.
-pub(crate) struct Feed {
-    sources: Arc<Sources>,
-    sequence: Sequence,
-    lanes: Lanes,
-    state: Vec<Lane>,
-    workers: Workers,
-    read_ahead: ReadAhead,
-    in_flight: usize,
-    reserve: usize,
-    stats: Arc<Stats>,
-}
-
-impl Feed {
-    pub(crate) fn new(
-        sources: Arc<Sources>,
-        sequence: Sequence,
-        lanes: Lanes,
-        workers: Workers,
-        read_ahead: ReadAhead,
-        stats: Arc<Stats>,
-    ) -> Self {
-        let state = (0..lanes.count())
-            .map(|_| Lane {
-                next: 0,
-                slots: VecDeque::new(),
-                first_slot: 0,
-                outstanding: 0,
-                need: 0,
-                block: Block::Between,
-            })
-            .collect();
-        Feed {
-            sources,
-            sequence,
-            lanes,
-            state,
-            workers,
-            read_ahead,
-            in_flight: 0,
+impl Stream {
+    fn new(begin: Begin) -> Self {
+        let mut parts: VecDeque<Part> = VecDeque::new();
+        for Cursor { position, place } in begin.again {
+            match parts.back_mut() {
+                Some(part) if part.position == position => part.places.push(place),
+                _ => parts.push_back(Part {
+                    position,
+                    places: vec![place],
+                    from: None,
+                }),
+            }
+        }
+        let Cursor { position, place } = begin.cursor;
+        let mut next = position;
+        match parts.back_mut() {
+            Some(part) if part.position == position => part.from = Some(place),
+            _ if place > 0 => parts.push_back(Part {
+                position,
+                places: Vec::new(),
+                from: Some(place),
+            }),
+            _ => {}
+        }
+        if parts.back().is_some_and(|part| part.from.is_some()) {
+            next += 1;
+        }
+        Stream {
+            parts,
+            next,
+            slots: VecDeque::new(),
+            first_slot: 0,
+            outstanding: 0,
+            need: 0,
             reserve: 32,
-            stats,
+            block: Block::Between,
         }
     }
 
-    /// Adds shard and record to an error.
-    pub(crate) fn place(&self, error: Error, origin: Origin) -> Error {
-        self.sources.place(error, origin)
-    }
-
-    /// Says how many records `lane` may need for its next row: such lanes are served first.
-    pub(crate) fn need(&mut self, lane: u32, records: usize) {
-        self.state[lane as usize].need = records;
-    }
-
-    /// Says how many records to make beyond every lane's need.
-    pub(crate) fn reserve(&mut self, records: usize) {
-        self.reserve = records;
-    }
-
-    /// Files what workers have answered and hands out what is needed next, without waiting.
-    pub(crate) fn turn(&mut self, lane: u32) -> Result<()> {
-        while let Some(event) = self.workers.try_event() {
-            self.file(event)?;
-        }
-        self.issue_ahead(lane)
-    }
-
-    /// The next item of `lane`, waiting for it if need be; none at the lane's end.
-    pub(crate) fn next(&mut self, lane: u32) -> Result<Option<Item>> {
-        loop {
-            let state = &mut self.state[lane as usize];
-            match state.slots.front_mut() {
-                Some(Slot::Done(items)) => match items.next() {
-                    Some(item) => {
-                        state.outstanding = state.outstanding.saturating_sub(1);
-                        return Ok(Some(item));
-                    }
-                    None => {
-                        state.slots.pop_front();
-                        state.first_slot += 1;
-                        continue;
-                    }
-                },
-                None if matches!(state.block, Block::Ended) => return Ok(None),
-                _ => {}
-            }
-            state.need = state.need.max(1);
-            self.turn(lane)?;
-            if self.ready(lane) {
-                continue;
-            }
-            if self.in_flight == 0 {
-                if matches!(self.state[lane as usize].block, Block::Ended) {
-                    continue;
-                }
-                return Err(Error::new(
-                    Kind::Internal,
-                    Stage::Order,
-                    format!("lane {lane} waits for nothing"),
-                ));
-            }
-            let mut lap = Lap::start();
-            let event = self.workers.event()?;
-            self.stats.pack.blocked_in(lap.lap());
-            self.file(event)?;
-        }
-    }
-
-    fn ready(&self, lane: u32) -> bool {
-        matches!(self.state[lane as usize].slots.front(), Some(Slot::Done(_)))
-    }
-
-    /// Hands out tasks while workers have room: first for the next row of each lane in turn, from
-    /// `first` on, then for the reserve.
-    fn issue_ahead(&mut self, first: u32) -> Result<()> {
-        let room = self.workers.count() * TASKS_PER_WORKER;
-        let lanes = self.lanes.count();
-        for reserve in [0, self.reserve] {
-            for step in 0..lanes {
-                let lane = (first + step) % lanes;
-                loop {
-                    if self.in_flight >= room {
-                        return Ok(());
-                    }
-                    let state = &self.state[lane as usize];
-                    if state.outstanding >= state.need + reserve || !self.issue(lane)? {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands out one task of `lane`; false where it has none to hand out now.
-    fn issue(&mut self, lane: u32) -> Result<bool> {
-        let state = &mut self.state[lane as usize];
-        match std::mem::replace(&mut state.block, Block::Between) {
-            Block::Ended => {
-                state.block = Block::Ended;
-                Ok(false)
-            }
-            Block::Away(open) => {
-                state.block = Block::Away(open);
-                Ok(false)
-            }
-            Block::Run {
-                open,
-                reader,
-                run,
-                order,
-                issued,
-            } if issued < order.len() => {
-                let until = task_end(&run, &order, issued);
-                let slot = state.open_slot(until - issued);
-                self.in_flight += 1;
-                self.workers.send(Task::Records {
-                    lane,
-                    slot,
-                    source: open.source,
-                    located: open.located,
-                    epoch: open.place.epoch,
-                    run: Arc::clone(&run),
-                    order: order[issued..until].to_vec(),
-                })?;
-                state.block = Block::Run {
-                    open,
-                    reader,
-                    run,
-                    order,
-                    issued: until,
-                };
-                Ok(true)
-            }
-            Block::Run { open, reader, .. } => {
-                state.block = Block::Away(open);
-                self.advance(lane, reader, None)?;
-                Ok(true)
-            }
-            Block::Between => self.issue_block(lane),
-        }
-    }
-
-    /// Hands out the lane's next block: some held records, or a streamed block's reader.
-    fn issue_block(&mut self, lane: u32) -> Result<bool> {
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        loop {
-            let state = &mut self.state[lane as usize];
-            let Some(place) = self.sequence.at(self.lanes.position(lane, state.next)) else {
-                state.block = Block::Ended;
-                break;
-            };
-            let Some((source, located)) = self.sources.locate(place.block) else {
-                return Err(nowhere(place.block));
-            };
-            if let Some(held) = self.sources.held(source) {
-                records.push(RecordRef {
-                    source,
-                    located,
-                    epoch: place.epoch,
-                });
-                bytes += held.decoded_bytes() / held.records().max(1);
-                state.next += 1;
-                if bytes >= TASK_BYTES || records.len() as u64 >= TASK_RECORDS {
-                    break;
-                }
-            } else if records.is_empty() {
-                let Some((reader, shard)) = self.sources.open_block(source, located) else {
-                    return Err(nowhere(place.block));
-                };
-                let reader = Box::new(OpenBlock {
-                    reader,
-                    shard,
-                    ahead: None,
-                });
-                state.next += 1;
-                state.block = Block::Away(Open {
-                    source,
-                    place,
-                    located,
-                    runs: 0,
-                });
-                self.advance(lane, reader, None)?;
-                return Ok(true);
-            } else {
-                break;
-            }
-        }
-        if records.is_empty() {
-            return Ok(false);
-        }
-        let slot = self.state[lane as usize].open_slot(records.len());
-        self.in_flight += 1;
-        self.workers.send(Task::Held {
-            lane,
-            slot,
-            records,
-        })?;
-        Ok(true)
-    }
-
-    fn advance(
-        &mut self,
-        lane: u32,
-        reader: Box<OpenBlock>,
-        bytes: Option<Result<bytes::Bytes>>,
-    ) -> Result<()> {
-        self.in_flight += 1;
-        self.workers.send(Task::Advance {
-            lane,
-            reader,
-            bytes,
+    /// Takes the next part of a block to issue.
+    fn part(&mut self) -> Part {
+        self.parts.pop_front().unwrap_or_else(|| {
+            self.next += 1;
+            Part::whole(self.next - 1)
         })
     }
 
-    /// Puts an answer where it belongs.
-    fn file(&mut self, event: Event) -> Result<()> {
-        self.in_flight -= 1;
-        match event {
-            Event::Encoded { lane, slot, items } => {
-                let state = &mut self.state[lane as usize];
-                let index = usize::try_from(slot - state.first_slot).unwrap_or(usize::MAX);
-                if let Some(place) = state.slots.get_mut(index) {
-                    *place = Slot::Done(items.into_iter());
-                }
-                Ok(())
-            }
-            Event::Fetched {
-                lane,
-                reader,
-                bytes,
-            } => self.advance(lane, reader, Some(bytes)),
-            Event::Advanced {
-                lane,
-                reader,
-                advance,
-            } => self.advanced(lane, reader, advance),
-        }
-    }
-
-    /// Gets the stored bytes that a reader needs, and begins to get those that it will need next.
-    fn fetch(&mut self, lane: u32, mut block: Box<OpenBlock>, span: Range<u64>) {
-        self.in_flight += 1;
-        let begun = block.ahead.take().filter(|ahead| *ahead.range() == span);
-        block.ahead = block
-            .reader
-            .ahead()
-            .map(|next| self.read_ahead.ahead(&block.shard, next));
-        let shard = Arc::clone(&block.shard);
-        let events = self.workers.events();
-        let done = move |bytes| {
-            // The receiver is gone only when the loader is; then nobody waits for the answer.
-            let _ = events.send(Event::Fetched {
-                lane,
-                reader: block,
-                bytes,
-            });
-        };
-        match begun {
-            Some(ahead) => ahead.take(done),
-            None => self.read_ahead.fetch(&shard, span, done),
-        }
-    }
-
-    fn advanced(&mut self, lane: u32, reader: Box<OpenBlock>, advance: Advance) -> Result<()> {
-        let state = &mut self.state[lane as usize];
-        let Block::Away(mut open) = std::mem::replace(&mut state.block, Block::Between) else {
-            return Err(Error::new(
-                Kind::Internal,
-                Stage::Read,
-                "a reader came back to a lane that lent none",
-            ));
-        };
-        match advance {
-            Advance::Need(span) => {
-                state.block = Block::Away(open);
-                self.fetch(lane, reader, span);
-            }
-            Advance::Run(run) => {
-                let order =
-                    self.sequence
-                        .run_order(open.place, open.runs, run.records.len() as u64);
-                open.runs += 1;
-                state.block = Block::Run {
-                    open,
-                    reader,
-                    run: Arc::new(run),
-                    order,
-                    issued: 0,
-                };
-            }
-            Advance::Bad(outcome) => {
-                let origin = open.origin();
-                let outcome = outcome.placed(|error| self.sources.place(error, origin));
-                state.put(Item {
-                    origin,
-                    outcome,
-                    ends_block: None,
-                });
-                state.block = Block::Away(open);
-                self.advance(lane, reader, None)?;
-            }
-            Advance::End { lines } => {
-                state.put(Item {
-                    origin: open.origin(),
-                    outcome: Outcome::Nothing,
-                    ends_block: Some(lines),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Lane {
     /// Keeps a place for a task's answer of about `records` records, and gives its number.
     fn open_slot(&mut self, records: usize) -> u64 {
         self.slots.push_back(Slot::Waiting);
@@ -454,6 +180,428 @@ impl Lane {
     }
 }
 
+/// A task's answer, or the place kept for it.
+enum Slot {
+    Waiting,
+    Done(std::vec::IntoIter<Item>),
+}
+
+/// The streamed block that a stream lies in.
+enum Block {
+    /// None: the next position decides.
+    Between,
+    /// A worker or the read runtime has the reader.
+    Away(Open),
+    /// A run, partly issued; the reader waits.
+    Run {
+        open: Open,
+        reader: Box<OpenBlock>,
+        run: Arc<Run>,
+        /// What is wanted of it: records of the run and their places in the block's order.
+        order: Vec<(u64, u64)>,
+        issued: usize,
+    },
+    /// The sequence has ended.
+    Ended,
+}
+
+struct Open {
+    source: u32,
+    place: Place,
+    located: Located,
+    part: Part,
+    /// Runs seen so far.
+    runs: u64,
+    /// Items seen so far: the place of the next one.
+    items: u64,
+}
+
+impl Open {
+    /// Of the item that comes next.
+    fn origin(&self) -> Origin {
+        let at = Cursor {
+            position: self.part.position,
+            place: self.items,
+        };
+        self.located.origin(self.source, self.place.epoch, 0, at)
+    }
+}
+
+/// The ordered streams of all own lanes.
+pub(crate) struct Feed {
+    sources: Arc<Sources>,
+    dealt: Dealt,
+    streams: Vec<Stream>,
+    workers: Workers,
+    read_ahead: ReadAhead,
+    in_flight: usize,
+    stats: Arc<Stats>,
+}
+
+impl Feed {
+    /// The streams of `dealt`, each from where `begin` says, in the order of [`Dealt::streams`].
+    pub(crate) fn new(
+        sources: Arc<Sources>,
+        dealt: Dealt,
+        begin: Vec<Begin>,
+        workers: Workers,
+        read_ahead: ReadAhead,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Feed {
+            sources,
+            dealt,
+            streams: begin.into_iter().map(Stream::new).collect(),
+            workers,
+            read_ahead,
+            in_flight: 0,
+            stats,
+        }
+    }
+
+    /// What is dealt.
+    pub(crate) fn dealt(&self) -> &Dealt {
+        &self.dealt
+    }
+
+    /// Adds shard and record to an error.
+    pub(crate) fn place(&self, error: Error, origin: Origin) -> Error {
+        self.sources.place(error, origin)
+    }
+
+    /// Says how many records `stream` may need for its lane's next row, and how many to make beyond every need.
+    pub(crate) fn need(&mut self, stream: usize, records: usize, reserve: usize) {
+        let stream = &mut self.streams[stream];
+        (stream.need, stream.reserve) = (records, reserve);
+    }
+
+    /// Files what workers have answered and hands out what is needed next, without waiting: for `stream` first.
+    pub(crate) fn turn(&mut self, stream: usize) -> Result<()> {
+        while let Some(event) = self.workers.try_event() {
+            self.file(event)?;
+        }
+        self.issue_ahead(stream)
+    }
+
+    /// The next item of `stream`, waiting for it if need be; none at its end.
+    pub(crate) fn next(&mut self, id: usize) -> Result<Option<Item>> {
+        loop {
+            let stream = &mut self.streams[id];
+            match stream.slots.front_mut() {
+                Some(Slot::Done(items)) => match items.next() {
+                    Some(item) => {
+                        stream.outstanding = stream.outstanding.saturating_sub(1);
+                        return Ok(Some(item));
+                    }
+                    None => {
+                        stream.slots.pop_front();
+                        stream.first_slot += 1;
+                        continue;
+                    }
+                },
+                None if matches!(stream.block, Block::Ended) => return Ok(None),
+                _ => {}
+            }
+            stream.need = stream.need.max(1);
+            self.turn(id)?;
+            if self.ready(id) {
+                continue;
+            }
+            if self.in_flight == 0 {
+                if matches!(self.streams[id].block, Block::Ended) {
+                    continue;
+                }
+                return Err(Error::new(
+                    Kind::Internal,
+                    Stage::Order,
+                    format!("stream {id} waits for nothing"),
+                ));
+            }
+            let mut lap = Lap::start();
+            let event = self.workers.event()?;
+            self.stats.pack.blocked_in(lap.lap());
+            self.file(event)?;
+        }
+    }
+
+    fn ready(&self, stream: usize) -> bool {
+        matches!(self.streams[stream].slots.front(), Some(Slot::Done(_)))
+    }
+
+    /// Hands out tasks while workers have room: first for the next row of each lane in turn, from
+    /// `first` on, then for the reserves.
+    fn issue_ahead(&mut self, first: usize) -> Result<()> {
+        let room = self.workers.count() * TASKS_PER_WORKER;
+        let count = self.streams.len();
+        for reserves in [false, true] {
+            for step in 0..count {
+                let id = (first + step) % count;
+                loop {
+                    if self.in_flight >= room {
+                        return Ok(());
+                    }
+                    let stream = &self.streams[id];
+                    let most = stream.need + if reserves { stream.reserve } else { 0 };
+                    if stream.outstanding >= most || !self.issue(id)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out one task of a stream; false where it has none to hand out now.
+    fn issue(&mut self, id: usize) -> Result<bool> {
+        let stream = &mut self.streams[id];
+        match std::mem::replace(&mut stream.block, Block::Between) {
+            Block::Ended => {
+                stream.block = Block::Ended;
+                Ok(false)
+            }
+            Block::Away(open) => {
+                stream.block = Block::Away(open);
+                Ok(false)
+            }
+            Block::Run {
+                open,
+                reader,
+                run,
+                order,
+                issued,
+            } if issued < order.len() => {
+                let until = task_end(&run, &order, issued);
+                let slot = stream.open_slot(until - issued);
+                self.in_flight += 1;
+                self.workers.send(Task::Records {
+                    stream: id,
+                    slot,
+                    source: open.source,
+                    located: open.located,
+                    epoch: open.place.epoch,
+                    position: open.part.position,
+                    run: Arc::clone(&run),
+                    order: order[issued..until].to_vec(),
+                })?;
+                stream.block = Block::Run {
+                    open,
+                    reader,
+                    run,
+                    order,
+                    issued: until,
+                };
+                Ok(true)
+            }
+            // Nothing more is wanted of this block.
+            Block::Run { open, .. } if open.part.is_over(open.items) => self.issue_block(id),
+            Block::Run { open, reader, .. } => {
+                stream.block = Block::Away(open);
+                self.advance(id, reader, None)?;
+                Ok(true)
+            }
+            Block::Between => self.issue_block(id),
+        }
+    }
+
+    /// Hands out the stream's next block: some held records, or a streamed block's reader.
+    fn issue_block(&mut self, id: usize) -> Result<bool> {
+        let count = self.dealt.sequences.len();
+        let (lane, sequence) = (self.dealt.own[id / count], id % count);
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let stream = &mut self.streams[id];
+            let part = stream.part();
+            let at = self.dealt.lanes.position(lane, part.position);
+            let Some(place) = self.dealt.sequences[sequence].at(at) else {
+                stream.block = Block::Ended;
+                break;
+            };
+            let located = match u32::try_from(sequence) {
+                Ok(source) if self.dealt.by_source => self.sources.locate_in(source, place.block),
+                _ => self.sources.locate(place.block),
+            };
+            let Some((source, located)) = located else {
+                return Err(nowhere(place.block));
+            };
+            if let Some(held) = self.sources.held(source) {
+                records.push(RecordRef {
+                    source,
+                    located,
+                    epoch: place.epoch,
+                    position: part.position,
+                });
+                bytes += held.decoded_bytes() / held.records().max(1);
+                if bytes >= TASK_BYTES || records.len() as u64 >= TASK_RECORDS {
+                    break;
+                }
+            } else if records.is_empty() {
+                let Some((reader, shard)) = self.sources.open_block(source, located) else {
+                    return Err(nowhere(place.block));
+                };
+                let reader = Box::new(OpenBlock {
+                    reader,
+                    shard,
+                    ahead: None,
+                });
+                stream.block = Block::Away(Open {
+                    source,
+                    place,
+                    located,
+                    part,
+                    runs: 0,
+                    items: 0,
+                });
+                self.advance(id, reader, None)?;
+                return Ok(true);
+            } else {
+                // It opens the next task.
+                stream.parts.push_front(part);
+                break;
+            }
+        }
+        if records.is_empty() {
+            return Ok(false);
+        }
+        let slot = self.streams[id].open_slot(records.len());
+        self.in_flight += 1;
+        self.workers.send(Task::Held {
+            stream: id,
+            slot,
+            records,
+        })?;
+        Ok(true)
+    }
+
+    fn advance(
+        &mut self,
+        stream: usize,
+        reader: Box<OpenBlock>,
+        bytes: Option<Result<bytes::Bytes>>,
+    ) -> Result<()> {
+        self.in_flight += 1;
+        self.workers.send(Task::Advance {
+            stream,
+            reader,
+            bytes,
+        })
+    }
+
+    /// Puts an answer where it belongs.
+    fn file(&mut self, event: Event) -> Result<()> {
+        self.in_flight -= 1;
+        match event {
+            Event::Encoded {
+                stream,
+                slot,
+                items,
+            } => {
+                let stream = &mut self.streams[stream];
+                let index = usize::try_from(slot - stream.first_slot).unwrap_or(usize::MAX);
+                if let Some(place) = stream.slots.get_mut(index) {
+                    *place = Slot::Done(items.into_iter());
+                }
+                Ok(())
+            }
+            Event::Fetched {
+                stream,
+                reader,
+                bytes,
+            } => self.advance(stream, reader, Some(bytes)),
+            Event::Advanced {
+                stream,
+                reader,
+                advance,
+            } => self.advanced(stream, reader, advance),
+        }
+    }
+
+    /// Gets the stored bytes that a reader needs, and begins to get those that it will need next.
+    fn fetch(&mut self, stream: usize, mut block: Box<OpenBlock>, span: Range<u64>) {
+        self.in_flight += 1;
+        let begun = block.ahead.take().filter(|ahead| *ahead.range() == span);
+        block.ahead = block
+            .reader
+            .ahead()
+            .map(|next| self.read_ahead.ahead(&block.shard, next));
+        let shard = Arc::clone(&block.shard);
+        let events = self.workers.events();
+        let done = move |bytes| {
+            // The receiver is gone only when the loader is; then nobody waits for the answer.
+            let _ = events.send(Event::Fetched {
+                stream,
+                reader: block,
+                bytes,
+            });
+        };
+        match begun {
+            Some(ahead) => ahead.take(done),
+            None => self.read_ahead.fetch(&shard, span, done),
+        }
+    }
+
+    fn advanced(&mut self, id: usize, reader: Box<OpenBlock>, advance: Advance) -> Result<()> {
+        let count = self.dealt.sequences.len();
+        let stream = &mut self.streams[id];
+        let Block::Away(mut open) = std::mem::replace(&mut stream.block, Block::Between) else {
+            return Err(Error::new(
+                Kind::Internal,
+                Stage::Read,
+                "a reader came back to a stream that lent none",
+            ));
+        };
+        match advance {
+            Advance::Need(span) => {
+                stream.block = Block::Away(open);
+                self.fetch(id, reader, span);
+            }
+            Advance::Run(run) => {
+                let records = run.records.len() as u64;
+                let order =
+                    self.dealt.sequences[id % count].run_order(open.place, open.runs, records);
+                let places = order.into_iter().zip(open.items..);
+                let order = places
+                    .filter(|(_, place)| open.part.wants(*place))
+                    .collect();
+                open.runs += 1;
+                open.items += records;
+                stream.block = Block::Run {
+                    open,
+                    reader,
+                    run: Arc::new(run),
+                    order,
+                    issued: 0,
+                };
+            }
+            Advance::Bad(outcome) => {
+                let origin = open.origin();
+                open.items += 1;
+                if open.part.wants(origin.at.place) || matches!(outcome, Outcome::Fatal(_)) {
+                    let outcome = outcome.placed(|error| self.sources.place(error, origin));
+                    stream.put(Item {
+                        origin,
+                        outcome,
+                        ends_block: None,
+                    });
+                }
+                stream.block = Block::Away(open);
+                self.advance(id, reader, None)?;
+            }
+            Advance::End { lines } => {
+                let origin = open.origin();
+                if open.part.wants(origin.at.place) {
+                    stream.put(Item {
+                        origin,
+                        outcome: Outcome::Nothing,
+                        ends_block: Some(lines),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 fn nowhere(block: u64) -> Error {
     Error::new(
         Kind::Internal,
@@ -463,11 +611,11 @@ fn nowhere(block: u64) -> Error {
 }
 
 /// Where a task that begins at place `from` of `order` ends.
-fn task_end(run: &Run, order: &[u64], from: usize) -> usize {
+fn task_end(run: &Run, order: &[(u64, u64)], from: usize) -> usize {
     let mut bytes = 0;
     let mut until = from;
     while until < order.len() && (until - from) < TASK_RECORDS as usize && bytes < TASK_BYTES {
-        if let Some(record) = usize::try_from(order[until])
+        if let Some(record) = usize::try_from(order[until].0)
             .ok()
             .and_then(|i| run.records.get(i))
         {

@@ -1,16 +1,19 @@
 //! The loader: what a trainer iterates.
 
 use super::assemble::{Assembler, Setup, Stopped};
-use super::feed::Feed;
+use super::feed::{Begin, Dealt, Feed};
+use super::identity;
 use super::model::Model;
 use super::progress::{Delivery, Progress};
+use super::resume::begins;
 use super::sources::{Purpose, Sources};
 use super::warning::Warning;
 use super::workers::{Workers, panicked};
 use crate::batch::{Batch, BatchSpec, BatchWriter, BufferPool, IdWidth};
 use crate::channel::{self, Closer, Receiver};
+use crate::checkpoint::{Fingerprint, State, Whole};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::order::lanes::Lanes;
+use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
 use crate::recipe::Recipe;
@@ -39,6 +42,16 @@ pub struct LoaderBuilder {
     steps: Option<u64>,
     cache: Option<PathBuf>,
     model: Option<Arc<Model>>,
+    rank: Rank,
+    resume: Option<Whole>,
+    checkpoints: Checkpoints,
+}
+
+/// Whether states are wanted that another process can go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoints {
+    None,
+    Wanted,
 }
 
 impl LoaderBuilder {
@@ -70,6 +83,27 @@ impl LoaderBuilder {
         self
     }
 
+    /// Delivers one rank's share of the rows. All ranks' shares together are the stream.
+    #[must_use]
+    pub fn rank(mut self, rank: Rank) -> Self {
+        self.rank = rank;
+        self
+    }
+
+    /// Prepares for [`Loader::state`]: the fingerprint of recipe, files, tokenizer and templates is taken at open.
+    #[must_use]
+    pub fn checkpoints(mut self) -> Self {
+        self.checkpoints = Checkpoints::Wanted;
+        self
+    }
+
+    /// Goes on from where a stream stood, whatever the number of its ranks was.
+    #[must_use]
+    pub fn resume(mut self, from: Whole) -> Self {
+        self.resume = Some(from);
+        self
+    }
+
     /// Loads tokenizer and templates, opens the corpus and starts the threads.
     ///
     /// # Errors
@@ -94,17 +128,23 @@ impl LoaderBuilder {
             &cache,
             Purpose::Stream(lanes),
         )?);
-        let step_rows = recipe.batch.step_rows.unwrap_or(recipe.batch.rows);
+        let step_rows = step_rows(&recipe, self.rank)?;
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
-        let sequence = Sequence::new(
-            recipe.seed,
-            "",
-            sources.blocks(),
-            recipe.shuffle,
-            recipe.epochs,
-        );
-        let feed = open_feed(&sources, sequence, lanes, workers, io, &stats)?;
+        let dealt = deal(&recipe, &sources, lanes, self.rank);
+        let resume = self.resume;
+        let fingerprint = match (self.checkpoints, &resume) {
+            (Checkpoints::None, None) => Fingerprint::default(),
+            _ => identity::fingerprint(&recipe, &model, &sources)?,
+        };
+        if let Some(whole) = &resume {
+            fits(whole, &fingerprint)?;
+        }
+        let begin = match &resume {
+            Some(whole) => begins(whole, &dealt)?,
+            None => vec![Begin::default(); dealt.own.len() * dealt.sequences.len()],
+        };
+        let feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
         let spec = BatchSpec {
             rows: recipe.batch.rows,
             sequence_length: recipe.pack.sequence_length,
@@ -117,22 +157,28 @@ impl LoaderBuilder {
         let setup = Setup {
             feed,
             lanes,
-            blocks_a_lane: lanes.share(sources.blocks()),
+            rank: self.rank,
+            weights: None,
             sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
             pack: recipe.pack.clone(),
             bos: model.tokenizer.bos.as_ref().map(|token| token.id),
             on_bad_record: recipe.on_bad_record,
             writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
-            rows_a_step: step_rows as u64,
+            step_rows,
             steps: self.steps,
             sender,
             stats: Arc::clone(&stats),
         };
         let warnings = sources.warnings(&recipe);
         let assembler = Assembler::new(setup)?;
+        let since = resume.as_ref().map_or(0, |whole| whole.rows);
+        let progress = match &resume {
+            Some(whole) => Progress::resumed(whole, self.rank),
+            None => Progress::default(),
+        };
         let thread = std::thread::Builder::new()
             .name("packmill-pack".to_owned())
-            .spawn(move || assemble(assembler))
+            .spawn(move || assemble(assembler, resume))
             .map_err(|e| {
                 Error::new(
                     Kind::Io,
@@ -144,13 +190,95 @@ impl LoaderBuilder {
         Ok(Loader {
             receiver,
             thread: Some(thread),
-            progress: Progress::default(),
+            progress,
+            rank: self.rank,
+            fingerprint: Arc::new(fingerprint),
+            since,
             ended: false,
             stats,
             sources,
             model,
             warnings,
         })
+    }
+}
+
+/// Rows of all ranks in a step; the refusals of what cannot be shared out.
+fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
+    let refuse = |message: String, remedy: String| {
+        Err(Error::new(Kind::Recipe, Stage::Order, message).remedy(remedy))
+    };
+    let (world, lanes, rows) = (rank.world_size, recipe.lanes, recipe.batch.rows as u64);
+    if world == 0 || rank.number >= world {
+        return refuse(
+            format!("rank {} of {world}", rank.number),
+            "ranks count from 0 to the world size - 1".to_owned(),
+        );
+    }
+    if !lanes.is_multiple_of(world) {
+        let fits: Vec<String> = (1..=lanes)
+            .filter(|size| lanes.is_multiple_of(*size))
+            .map(|size| size.to_string())
+            .collect();
+        let (below, above) = (lanes / world * world, lanes.div_ceil(world) * world);
+        let nearest = match below {
+            0 => above,
+            below if lanes - below <= above - lanes => below,
+            _ => above,
+        };
+        return refuse(
+            format!("{lanes} lanes cannot be dealt to {world} ranks"),
+            format!(
+                "a world size of {} does, or begin anew with lanes: {nearest}",
+                fits.join(", ")
+            ),
+        );
+    }
+    if world > 1 && recipe.epochs.is_some() {
+        return refuse(
+            format!("epochs with {world} ranks: lanes end at different rows"),
+            "count steps instead of epochs, or use one rank".to_owned(),
+        );
+    }
+    let a_round = rows * u64::from(world);
+    let step_rows = recipe.batch.step_rows.map_or(a_round, |rows| rows as u64);
+    if step_rows == 0 || !step_rows.is_multiple_of(a_round) {
+        return refuse(
+            format!("batch.step_rows {step_rows} is no multiple of {world} ranks × {rows} rows"),
+            format!("make it a multiple of {a_round}, or change batch.rows"),
+        );
+    }
+    Ok(step_rows)
+}
+
+/// Refuses to go on with another stream than the one that was begun.
+fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
+    let differences = whole.fingerprint.differences(fingerprint);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the checkpoint is of another stream: {}",
+        differences.join("; ")
+    );
+    Err(Error::new(Kind::Checkpoint, Stage::Checkpoint, message)
+        .remedy("restore what differs, or begin anew"))
+}
+
+/// What a rank is dealt.
+fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
+    let sequence = Sequence::new(
+        recipe.seed,
+        "",
+        sources.blocks(),
+        recipe.shuffle,
+        recipe.epochs,
+    );
+    Dealt {
+        sequences: vec![sequence],
+        by_source: false,
+        lanes,
+        own: rank.lanes(lanes),
     }
 }
 
@@ -165,8 +293,8 @@ pub fn worker_count(recipe: &Recipe) -> usize {
 /// Starts workers and joins them to lanes.
 pub(crate) fn open_feed(
     sources: &Arc<Sources>,
-    sequence: Sequence,
-    lanes: Lanes,
+    dealt: Dealt,
+    begin: Vec<Begin>,
     workers: usize,
     io: ReadAhead,
     stats: &Arc<Stats>,
@@ -175,8 +303,8 @@ pub(crate) fn open_feed(
     let workers = Workers::start(workers, sources, stats, &cancelled)?;
     Ok(Feed::new(
         Arc::clone(sources),
-        sequence,
-        lanes,
+        dealt,
+        begin,
         workers,
         io,
         Arc::clone(stats),
@@ -184,8 +312,13 @@ pub(crate) fn open_feed(
 }
 
 /// The packing thread: an error, or a panic, is the last thing that the receiver gets.
-fn assemble(mut assembler: Assembler) {
-    let stopped = catch_unwind(AssertUnwindSafe(|| assembler.run()));
+fn assemble(mut assembler: Assembler, resume: Option<Whole>) {
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(whole) = &resume {
+            assembler.resume(whole)?;
+        }
+        assembler.run()
+    }));
     match stopped {
         Ok(Ok(Stopped::Done | Stopped::Closed)) => {}
         Ok(Err(error)) => assembler.fail(error),
@@ -212,6 +345,10 @@ pub struct Loader {
     receiver: Receiver<Result<Delivery>>,
     thread: Option<JoinHandle<()>>,
     progress: Progress,
+    rank: Rank,
+    fingerprint: Arc<Fingerprint>,
+    /// Rows of the stream when this process went on with it.
+    since: u64,
     ended: bool,
     stats: Arc<Stats>,
     sources: Arc<Sources>,
@@ -228,12 +365,41 @@ impl Loader {
             steps: None,
             cache: None,
             model: None,
+            rank: Rank::ALONE,
+            resume: None,
+            checkpoints: Checkpoints::None,
         }
     }
 
     /// Where the stream stands after the last batch that was delivered.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Where to go on after the last batch that was delivered, if it is the last one of a step and
+    /// [`LoaderBuilder::checkpoints`] asked for it: what a checkpoint holds.
+    pub fn state(&self) -> Option<State> {
+        let standing = self.progress.standing.as_ref()?;
+        if *self.fingerprint == Fingerprint::default() {
+            return None;
+        }
+        Some(State {
+            fingerprint: self.fingerprint.as_ref().clone(),
+            rank: self.rank.number,
+            world_size: self.rank.world_size,
+            step: self.progress.step,
+            rows: standing.rows,
+            digest: self.progress.digest,
+            ledger: self.progress.ledger.as_ref().clone(),
+            phase: standing.phase,
+            lanes: standing
+                .lanes
+                .iter()
+                .map(|lane| lane.as_ref().clone())
+                .collect(),
+            engine: format!("packmill {}", env!("CARGO_PKG_VERSION")),
+            since: self.since,
+        })
     }
 
     /// What each stage did and waited for so far, in the order of the flow.

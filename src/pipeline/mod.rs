@@ -21,8 +21,13 @@ mod workers;
 
 mod feed;
 
+mod lane;
+
 mod assemble;
 mod progress;
+mod resume;
+
+mod identity;
 
 mod loader;
 

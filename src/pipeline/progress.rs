@@ -1,19 +1,23 @@
 //! How far the stream has come: belongs to the batch that was delivered, never to what was made ahead.
 
 use crate::batch::{Batch, Digest};
+use crate::checkpoint::{LaneState, Phase, Whole};
 use crate::ledger::Ledger;
+use crate::order::lanes::Rank;
 use std::sync::Arc;
 
 /// Where the stream stands after a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// Rows made so far; filling rows do not count.
+    /// Rows that this process has made so far; filling rows do not count.
     pub rows: u64,
-    /// Steps completed.
+    /// Steps that it has completed.
     pub steps: u64,
-    /// Real tokens, without padding.
+    /// Steps completed since the stream's start.
+    pub step: u64,
+    /// Real tokens that it has made, without padding.
     pub tokens: u64,
-    /// Targets that count after the shift.
+    /// Targets among them that count after the shift.
     pub supervised_tokens: u64,
     /// Sum of the rows' hashes.
     pub digest: Digest,
@@ -22,6 +26,17 @@ pub struct Progress {
     /// The rows, and their tokens, that were made while a pool could still be refilled: what the
     /// packer reaches where it is not at the stream's end.
     pub refilled: Refilled,
+    /// Where to go on after this batch, where it is the last one of a step.
+    pub(crate) standing: Option<Arc<Standing>>,
+}
+
+/// Where a rank's lanes stand after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Number of the stream's next row, of all ranks.
+    pub(crate) rows: u64,
+    pub(crate) phase: Phase,
+    pub(crate) lanes: Vec<Arc<LaneState>>,
 }
 
 /// Rows made while a pool could still be refilled.
@@ -34,6 +49,19 @@ pub struct Refilled {
 }
 
 impl Progress {
+    /// Where a rank begins that goes on from `whole`: rank 0 takes over what all ranks delivered before.
+    pub(crate) fn resumed(whole: &Whole, rank: Rank) -> Self {
+        let mut progress = Progress {
+            step: whole.step,
+            ..Progress::default()
+        };
+        if rank.number == 0 {
+            progress.digest = whole.digest;
+            progress.ledger = Arc::new(whole.ledger.clone());
+        }
+        progress
+    }
+
     /// Notes that all rows so far were made while a pool could still be refilled.
     pub(crate) fn refilled(&mut self) {
         self.refilled = Refilled {

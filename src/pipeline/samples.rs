@@ -1,7 +1,7 @@
 //! What each record becomes before overlong, weights, shuffle, epochs and packing, in corpus order.
 
 use super::encode::Outcome;
-use super::feed::Feed;
+use super::feed::{Begin, Dealt, Feed};
 use super::loader::{READ_AHEAD_BYTES, open_feed, worker_count};
 use super::model::Model;
 use super::sources::{Purpose, Sources};
@@ -54,9 +54,10 @@ impl Samples {
         let sources = Arc::new(Sources::open(recipe, model, &io, cache, Purpose::Samples)?);
         let stats = Arc::new(Stats::default());
         let sequence = Sequence::new(recipe.seed, "", sources.blocks(), false, Some(1));
-        let mut feed = open_feed(&sources, sequence, Lanes::new(1), workers, io, &stats)?;
-        feed.need(0, 64 * workers);
-        feed.reserve(256 * workers);
+        let dealt = Dealt::whole(sequence, Lanes::new(1));
+        let begin = vec![Begin::default()];
+        let mut feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
+        feed.need(0, 64 * workers, 256 * workers);
         Ok(Samples {
             feed,
             sources,

@@ -5,7 +5,7 @@ use super::model::Model;
 use super::warning::Warning;
 use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Origin;
+use crate::example::{Cursor, Origin};
 use crate::order::lanes::Lanes;
 use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
@@ -13,6 +13,7 @@ use crate::read::{
 };
 use crate::recipe::{OnBadRecord, Recipe};
 use crate::render::row::{RowReader, Shape};
+use crate::shard::ShardFile;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub(crate) struct Located {
 }
 
 impl Located {
-    pub(crate) fn origin(self, source: u32, epoch: u64, record: u64) -> Origin {
+    pub(crate) fn origin(self, source: u32, epoch: u64, record: u64, at: Cursor) -> Origin {
         Origin {
             source,
             shard: self.shard,
@@ -63,6 +64,7 @@ impl Located {
             record,
             example: 0,
             epoch,
+            at,
         }
     }
 }
@@ -119,11 +121,16 @@ impl Sources {
     /// The source of a block of the one list, and its place there.
     pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
         let (source, within) = self.blocks.locate(block)?;
-        let (shard, in_shard) = self.list.get(source as usize)?.blocks.locate(within)?;
+        self.locate_in(source, within)
+    }
+
+    /// A block of one source's own list, and its place there.
+    pub(crate) fn locate_in(&self, source: u32, block: u64) -> Option<(u32, Located)> {
+        let (shard, in_shard) = self.list.get(source as usize)?.blocks.locate(block)?;
         Some((
             source,
             Located {
-                block: within,
+                block,
                 shard,
                 in_shard,
             },
@@ -189,6 +196,16 @@ impl Sources {
         source
             .and_then(|s| s.shards.get(shard as usize))
             .map_or("", String::as_str)
+    }
+
+    /// The files of a source, in the order in which they are read.
+    pub(crate) fn files(&self, source: u32) -> Vec<ShardFile> {
+        let source = self.list.get(source as usize);
+        let shards = source.map_or(0, |source| source.shards.len());
+        (0..)
+            .take(shards)
+            .filter_map(|shard| source?.blocks.shard(shard).cloned())
+            .collect()
     }
 
     /// What was found, a line a source.

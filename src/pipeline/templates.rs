@@ -1,5 +1,6 @@
 //! A source's chat templates, compiled once: one file's, or those of the tokenizer's folder.
 
+use crate::checkpoint::hash_of_texts;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::TemplateConfig;
 use crate::render::{ChatTemplate, FolderTemplates, TemplateContext, TemplateLimits};
@@ -10,6 +11,8 @@ use crate::tokenize::LoadedTokenizer;
 pub struct Templates {
     compiled: Vec<ChatTemplate>,
     choice: Choice,
+    /// Of their names and texts.
+    hash: u64,
 }
 
 #[derive(Debug)]
@@ -56,12 +59,14 @@ impl Templates {
             return Ok(Templates {
                 compiled: vec![compiled],
                 choice: Choice::One,
+                hash: hash_of_texts([("", source.as_str())]),
             });
         }
         let Some(folder) = &tokenizer.folder else {
             return Ok(Templates {
                 compiled: Vec::new(),
                 choice: Choice::Missing,
+                hash: hash_of_texts([]),
             });
         };
         let folder = FolderTemplates::read(folder)?;
@@ -70,6 +75,8 @@ impl Templates {
             .iter()
             .map(|t| compile(&t.source).map_err(|e| e.in_shard(t.path.display())))
             .collect::<Result<Vec<_>>>()?;
+        let templates = folder.templates().iter();
+        let hash = hash_of_texts(templates.map(|t| (t.name.as_str(), t.source.as_str())));
         let choice = if compiled.is_empty() {
             Choice::Missing
         } else {
@@ -78,7 +85,11 @@ impl Templates {
                 name: config.name.clone(),
             }
         };
-        Ok(Templates { compiled, choice })
+        Ok(Templates {
+            compiled,
+            choice,
+            hash,
+        })
     }
 
     /// The template for a conversation with or without tools.
@@ -99,6 +110,11 @@ impl Templates {
             )
             .remedy("set template.path to a Jinja file")
         })
+    }
+
+    /// Hash of their names and texts.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// All of them.

@@ -6,7 +6,7 @@
 use super::encode::{Item, Outcome, Scratch};
 use super::sources::{Located, Sources};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Origin;
+use crate::example::{Cursor, Origin};
 use crate::read::{Ahead, Bad, BlockReader, Entry, Lost, Run, Shard, Step};
 use crate::stats::{Lap, Stats};
 use bytes::Bytes;
@@ -30,29 +30,34 @@ pub(crate) struct RecordRef {
     pub(crate) source: u32,
     pub(crate) located: Located,
     pub(crate) epoch: u64,
+    /// The lane's block of this index.
+    pub(crate) position: u64,
 }
 
-/// What a worker is asked for.
+/// What a worker is asked for. `stream` says for which of the feed's streams.
 pub(crate) enum Task {
     /// Encode held records.
     Held {
-        lane: u32,
+        stream: usize,
         slot: u64,
         records: Vec<RecordRef>,
     },
     /// Encode some records of a run, in the order given.
     Records {
-        lane: u32,
+        stream: usize,
         slot: u64,
         source: u32,
         located: Located,
         epoch: u64,
+        /// The lane's block of this index.
+        position: u64,
         run: Arc<Run>,
-        order: Vec<u64>,
+        /// Records of the run, and their places in the block's order.
+        order: Vec<(u64, u64)>,
     },
     /// Decode a streamed block up to its next run.
     Advance {
-        lane: u32,
+        stream: usize,
         reader: Box<OpenBlock>,
         bytes: Option<Result<Bytes>>,
     },
@@ -62,19 +67,19 @@ pub(crate) enum Task {
 pub(crate) enum Event {
     /// One item a record of the task, in its order.
     Encoded {
-        lane: u32,
+        stream: usize,
         slot: u64,
         items: Vec<Item>,
     },
     /// The reader and what it came to.
     Advanced {
-        lane: u32,
+        stream: usize,
         reader: Box<OpenBlock>,
         advance: Advance,
     },
     /// Stored bytes that the reader asked for.
     Fetched {
-        lane: u32,
+        stream: usize,
         reader: Box<OpenBlock>,
         bytes: Result<Bytes>,
     },
@@ -204,34 +209,40 @@ impl Worker {
             }
             let event = match task {
                 Task::Held {
-                    lane,
+                    stream,
                     slot,
                     records,
                 } => Event::Encoded {
-                    lane,
+                    stream,
                     slot,
                     items: self.held(records, &mut scratch),
                 },
                 Task::Records {
-                    lane,
+                    stream,
                     slot,
                     source,
                     located,
                     epoch,
+                    position,
                     run,
                     order,
                 } => {
-                    let items = self.records(source, located, epoch, &run, &order, &mut scratch);
-                    Event::Encoded { lane, slot, items }
+                    let origin = located.origin(source, epoch, 0, Cursor { position, place: 0 });
+                    let items = self.records(origin, &run, &order, &mut scratch);
+                    Event::Encoded {
+                        stream,
+                        slot,
+                        items,
+                    }
                 }
                 Task::Advance {
-                    lane,
+                    stream,
                     mut reader,
                     bytes,
                 } => {
                     let advance = self.advance(&mut reader, bytes);
                     Event::Advanced {
-                        lane,
+                        stream,
                         reader,
                         advance,
                     }
@@ -266,7 +277,11 @@ impl Worker {
         };
         let mut items = Vec::with_capacity(records.len());
         for record in records {
-            let origin = record.located.origin(record.source, record.epoch, 0);
+            let at = Cursor {
+                position: record.position,
+                place: 0,
+            };
+            let origin = record.located.origin(record.source, record.epoch, 0, at);
             let outcome = if self.cancelled.load(Relaxed) {
                 Outcome::Nothing
             } else {
@@ -281,21 +296,24 @@ impl Worker {
         items
     }
 
+    /// Records of a run of the block that `block` is the origin of.
     fn records(
         &self,
-        source: u32,
-        located: Located,
-        epoch: u64,
+        block: Origin,
         run: &Run,
-        order: &[u64],
+        order: &[(u64, u64)],
         scratch: &mut Scratch,
     ) -> Vec<Item> {
         let mut items = Vec::with_capacity(order.len());
-        for &index in order {
+        for &(index, place) in order {
             let Some(record) = usize::try_from(index).ok().and_then(|i| run.records.get(i)) else {
                 continue;
             };
-            let origin = located.origin(source, epoch, record.number);
+            let mut origin = Origin {
+                record: record.number,
+                ..block
+            };
+            origin.at.place = place;
             let outcome = if self.cancelled.load(Relaxed) {
                 Outcome::Nothing
             } else {

@@ -18,5 +18,6 @@ mod golden; // the order, frozen
 mod mask_policies; // what is trained under each policy, end to end
 mod oracle; // equality with the reference, where it is installed
 mod recompress; // recompress and index: the same records in small frames, edits named
+mod resume; // ranks and checkpoints: the rows of the uninterrupted stream
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang

@@ -79,14 +79,14 @@ fn run(started: Instant) -> Result<()> {
     }
 }
 
-/// 2 for a wrong recipe or usage, 1 for what the data or the machine did.
+/// 2 for a wrong recipe, checkpoint or usage, 1 for what the data or the machine did.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let wrong = error.is::<Faults>()
         || error.is::<Misuse>()
         || error.is::<clap::Error>()
         || error
             .downcast_ref::<packmill::Error>()
-            .is_some_and(|e| e.kind() == Kind::Recipe);
+            .is_some_and(|e| matches!(e.kind(), Kind::Recipe | Kind::Checkpoint));
     if wrong { 2 } else { 1 }
 }
 

@@ -286,8 +286,8 @@ fn ledger(ledger: &Ledger) -> Vec<LedgerEntry> {
         if records.pending > 0 || tokens.pending > 0 {
             push(
                 "pending".to_owned(),
-                Some(records.pending),
-                Some(tokens.pending),
+                u64::try_from(records.pending).ok(),
+                u64::try_from(tokens.pending).ok(),
             );
         }
         if account.unreadable.blocks > 0 {

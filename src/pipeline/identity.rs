@@ -1,0 +1,77 @@
+//! Which stream it is: what a checkpoint is compared with.
+
+use super::model::Model;
+use super::sources::Sources;
+use crate::checkpoint::{
+    ENDS_BYTES, Fingerprint, Form, ShardPrint, SourcePrint, TokenizerPrint, shard_print,
+};
+use crate::error::Result;
+use crate::read::{BlockTable, LocalShard, open_shards};
+use crate::recipe::Recipe;
+use crate::render::row::Shape;
+use std::sync::Arc;
+
+/// The reference engine, pinned in Cargo.toml. Another version may give other ids.
+const REFERENCE_ENGINE: &str = "tokenizers 0.23.2";
+
+/// Looks at every shard's size, frames, beginning and end, and at all that makes rows of them.
+pub(crate) fn fingerprint(
+    recipe: &Recipe,
+    model: &Model,
+    sources: &Sources,
+) -> Result<Fingerprint> {
+    let tokenizer = &model.tokenizer;
+    let tokenizer = TokenizerPrint {
+        version: REFERENCE_ENGINE.to_owned(),
+        files: tokenizer.engine.fingerprint(),
+        special_tokens: tokenizer.special_tokens.clone(),
+        bos: tokenizer.bos.as_ref().map(|token| token.id),
+        eos: tokenizer.eos.as_ref().map(|token| token.id),
+        pad: tokenizer.pad,
+    };
+    let mut prints = Vec::new();
+    for (number, summary) in (0..).zip(sources.summaries()) {
+        let shards = open_shards(&sources.files(number), recipe.io)?;
+        let renders = !matches!(summary.shape, Shape::Text | Shape::Tokens);
+        let template = model.sources.get(number as usize).filter(|_| renders);
+        prints.push(SourcePrint {
+            form: match sources.is_held(number) {
+                true => Form::Held,
+                false => Form::Streamed,
+            },
+            blocks: summary.blocks,
+            shards: shards.iter().map(print).collect::<Result<_>>()?,
+            template: template.map(|source| source.templates.hash()),
+        });
+    }
+    Ok(Fingerprint::of(recipe, &prints, &tokenizer))
+}
+
+fn print(shard: &Arc<LocalShard>) -> Result<ShardPrint> {
+    let file = shard.file();
+    let size = file.size_bytes();
+    let head = shard.read_now(0..size.min(ENDS_BYTES))?;
+    let tail = shard.read_now(size.saturating_sub(ENDS_BYTES)..size)?;
+    let table = BlockTable::list(file, |range| shard.read_now(range))?;
+    let frames = (0..table.len()).filter_map(|block| {
+        let stored = table.stored(block)?;
+        Some((stored, table.decoded_bytes_of(block)))
+    });
+    Ok(ShardPrint {
+        name: file.name.clone(),
+        bytes: size,
+        hash: shard_print(file, &head, &tail, frames),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_engine_is_the_one_that_is_built_in() {
+        let manifest = include_str!("../../Cargo.toml");
+        let version = REFERENCE_ENGINE.trim_start_matches("tokenizers ");
+        assert!(manifest.contains(&format!("tokenizers = {{ version = \"={version}\"")));
+    }
+}

@@ -1,0 +1,128 @@
+//! One lane: its pool, what it draws from, and where it stands.
+
+use super::encode::Item;
+use crate::checkpoint::{LaneState, Pooled, StreamState};
+use crate::example::{Cursor, Piece};
+use crate::order::draw::Draw;
+use crate::pack::Packer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A lane in the making of rows.
+pub(crate) struct Lane {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Its place among the lanes that this rank feeds.
+    pub(crate) place: usize,
+    pub(crate) packer: Box<dyn Packer>,
+    /// Whose turn it is to give an example.
+    pub(crate) draw: Draw,
+    /// One a sequence.
+    pub(crate) streams: Vec<LaneStream>,
+    /// Rows made.
+    pub(crate) rows: u64,
+    pub(crate) ended: bool,
+    /// Index of the schedule's entry in force, from 1; 0: none yet.
+    pub(crate) weights: u32,
+    /// Records read and bad ones met, by source.
+    pub(crate) bad: Vec<(u64, u64)>,
+    /// What was last saved of it, while that is true.
+    saved: Option<Arc<LaneState>>,
+}
+
+/// What a lane has of one sequence.
+#[derive(Debug, Default)]
+pub(crate) struct LaneStream {
+    /// The first item that was not taken.
+    pub(crate) cursor: Cursor,
+    /// Pieces of the last record that the pool had no place for yet.
+    pub(crate) waiting: VecDeque<Piece>,
+    /// Records, and blocks, since the last example.
+    pub(crate) barren: (u64, u64),
+}
+
+impl Lane {
+    /// A lane at its beginning.
+    pub(crate) fn new(
+        number: u32,
+        place: usize,
+        packer: Box<dyn Packer>,
+        draw: Draw,
+        streams: usize,
+        sources: usize,
+    ) -> Self {
+        Lane {
+            number,
+            place,
+            packer,
+            draw,
+            streams: (0..streams).map(|_| LaneStream::default()).collect(),
+            rows: 0,
+            ended: false,
+            weights: 0,
+            bad: vec![(0, 0); sources],
+            saved: None,
+        }
+    }
+
+    /// Notes that it is about to change.
+    pub(crate) fn touch(&mut self) {
+        self.saved = None;
+    }
+
+    /// Notes that an item was taken from a stream.
+    pub(crate) fn took(&mut self, stream: usize, item: &Item) {
+        let Cursor { position, place } = item.origin.at;
+        self.streams[stream].cursor = match item.ends_block {
+            Some(_) => Cursor {
+                position: position + 1,
+                place: 0,
+            },
+            None => Cursor {
+                position,
+                place: place + 1,
+            },
+        };
+    }
+
+    /// Where it stands. Made anew only where something changed.
+    pub(crate) fn state(&mut self, by_source: bool) -> Arc<LaneState> {
+        if let Some(saved) = &self.saved {
+            return Arc::clone(saved);
+        }
+        let pooled = |piece: &Piece| {
+            let origin = &piece.example.origin;
+            Pooled {
+                stream: if by_source { origin.source } else { 0 },
+                position: origin.at.position,
+                place: origin.at.place,
+                example: origin.example,
+                first: piece.tokens.start,
+            }
+        };
+        let streams = self.streams.iter().enumerate();
+        let state = Arc::new(LaneState {
+            lane: self.number,
+            rows: self.rows,
+            ended: self.ended,
+            weights: self.weights,
+            streams: streams
+                .map(|(index, stream)| StreamState {
+                    position: stream.cursor.position,
+                    place: stream.cursor.place,
+                    drawn: self.draw.drawn(index),
+                    barren: stream.barren,
+                })
+                .collect(),
+            pool: self.packer.pool().iter().map(pooled).collect(),
+            waiting: self
+                .streams
+                .iter()
+                .flat_map(|stream| stream.waiting.iter().map(pooled))
+                .collect(),
+            bad: self.bad.clone(),
+        });
+        self.saved = Some(Arc::clone(&state));
+        state
+    }
+}
