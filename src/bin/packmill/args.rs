@@ -13,7 +13,9 @@ const STYLES: Styles = Styles::styled()
 /// Chat corpora to packed, label-masked, fixed-shape batches, exactly and at the machine's limit.
 #[derive(Debug, Parser)]
 #[command(name = "packmill", version, styles = STYLES, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 a data or runtime error, 2 a wrong recipe or usage.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a data or runtime error, 2 a wrong recipe, checkpoint or usage."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -75,9 +77,24 @@ pub(crate) struct Stream {
     /// End delivery after N steps, counted from the stream's start
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
-    /// Write every batch as DIR/rank-00000/step-NNNNNNNN-MM.safetensors
+    /// This process' rank, from 0: it delivers its share of the rows
+    #[arg(long, value_name = "R", default_value_t = 0)]
+    pub(crate) rank: u32,
+    /// How many ranks share the stream out
+    #[arg(long, value_name = "W", default_value_t = 1)]
+    pub(crate) world_size: u32,
+    /// Write every batch as DIR/rank-RRRRR/step-NNNNNNNN-MM.safetensors
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
+    /// Save where the stream stands as DIR/step-NNNNNNNN/rank-RRRRR-of-WWWWW.json
+    #[arg(long, value_name = "DIR", requires = "checkpoint_every", value_hint = ValueHint::DirPath)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Save it after every N steps; the newest three that are complete stay
+    #[arg(long, value_name = "N", requires = "checkpoint", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: Option<u64>,
+    /// Go on from the newest complete checkpoint in DIR, whatever the world size was
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) resume: Option<PathBuf>,
     /// Print the report as one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,7 +3,7 @@
 use crate::args;
 use crate::show::{StageStats, stage_table};
 use crate::stdio;
-use crate::stream::{Run, drive, limit};
+use crate::stream::{Plan, Run, drive, limit};
 use anyhow::Result;
 use packmill::Stage;
 use serde_json::json;
@@ -12,7 +12,7 @@ use std::time::Instant;
 pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, None, args.steps)?;
-    let (run, error) = drive(recipe, args.steps, None, started)?;
+    let (run, error) = drive(recipe, Plan::to(args.steps), started)?;
     if let Some(error) = error {
         return Err(error.into());
     }

@@ -8,6 +8,8 @@ mod byte_bar;
 
 mod check;
 
+mod checkpoints;
+
 mod demo;
 
 mod index;

@@ -19,11 +19,10 @@ impl Output {
     /// Makes the rank's folder. Refuses one that holds steps already: files of two runs side by side would pass for
     /// one run.
     pub(crate) fn create(dir: &Path, rank: u32) -> Result<Self> {
-        let folder = dir.join(format!("rank-{rank:05}"));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let output = Output::go_on(dir, rank)?;
+        let folder = &output.folder;
         let unread = || format!("cannot read {}", folder.display());
-        for entry in std::fs::read_dir(&folder).with_context(unread)? {
+        for entry in std::fs::read_dir(folder).with_context(unread)? {
             let name = entry.with_context(unread)?.file_name();
             if name.as_encoded_bytes().starts_with(b"step-") {
                 return Err(crate::usage(format!(
@@ -33,6 +32,14 @@ impl Output {
                 )));
             }
         }
+        Ok(output)
+    }
+
+    /// Makes the rank's folder, for a run that goes on: steps that are written again come out the same.
+    pub(crate) fn go_on(dir: &Path, rank: u32) -> Result<Self> {
+        let folder = dir.join(format!("rank-{rank:05}"));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Output { folder })
     }
 

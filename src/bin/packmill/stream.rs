@@ -1,6 +1,7 @@
 //! `packmill stream`: the main job.
 
 use crate::args;
+use crate::checkpoints::{Checkpoints, newest};
 use crate::interrupt::{self, Interrupt};
 use crate::memory::Memory;
 use crate::output::Output;
@@ -8,7 +9,9 @@ use crate::show::{self, Ending, LedgerEntry, Report};
 use crate::stdio;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use packmill::checkpoint::Whole;
 use packmill::ledger::{Count, Ledger};
+use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, Model};
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -33,15 +36,48 @@ pub(crate) struct Run {
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, args.epochs, args.steps)?;
-    let output = args
-        .output
-        .as_deref()
-        .map(|dir| Output::create(dir, 0))
+    let resume = args.resume.as_deref().map(newest).transpose()?;
+    let output = args.output.as_deref().map(|dir| match resume {
+        Some(_) => Output::go_on(dir, args.rank),
+        None => Output::create(dir, args.rank),
+    });
+    let checkpoints = args.checkpoint.as_deref().zip(args.checkpoint_every);
+    let checkpoints = checkpoints
+        .map(|(dir, every)| Checkpoints::new(dir, every, args.rank, args.resume.as_deref()))
         .transpose()?;
-    finish(
-        drive(recipe, args.steps, output.as_ref(), started)?,
-        args.json,
-    )
+    let plan = Plan {
+        steps: args.steps,
+        output: output.transpose()?,
+        rank: Rank {
+            number: args.rank,
+            world_size: args.world_size,
+        },
+        checkpoints,
+        resume,
+    };
+    finish(drive(recipe, plan, started)?, args.json)
+}
+
+/// What a run does beside streaming, and how far it goes.
+pub(crate) struct Plan {
+    pub(crate) steps: Option<u64>,
+    pub(crate) output: Option<Output>,
+    pub(crate) rank: Rank,
+    pub(crate) checkpoints: Option<Checkpoints>,
+    pub(crate) resume: Option<Whole>,
+}
+
+impl Plan {
+    /// One rank, from the start, to `steps` or the end, nothing written.
+    pub(crate) fn to(steps: Option<u64>) -> Self {
+        Plan {
+            steps,
+            output: None,
+            rank: Rank::ALONE,
+            checkpoints: None,
+            resume: None,
+        }
+    }
 }
 
 /// Settles how long the stream is: with neither epochs nor steps, one epoch.
@@ -75,10 +111,16 @@ pub(crate) fn finish(outcome: (Run, Option<packmill::Error>), json: bool) -> Res
 /// Streams to the end, to the last step, to Ctrl-C or to an error.
 pub(crate) fn drive(
     recipe: Recipe,
-    steps: Option<u64>,
-    output: Option<&Output>,
+    plan: Plan,
     started: Instant,
 ) -> Result<(Run, Option<packmill::Error>)> {
+    let Plan {
+        steps,
+        output,
+        rank,
+        mut checkpoints,
+        resume,
+    } = plan;
     let interrupt = Interrupt::listen()?;
     let bar = bar(steps);
     bar.set_message("loading tokenizer and templates");
@@ -90,10 +132,20 @@ pub(crate) fn drive(
     let micro_batches = recipe
         .batch
         .step_rows
-        .map_or(1, |step| step / recipe.batch.rows.max(1)) as u64;
+        .map_or(1, |step| {
+            step / recipe.batch.rows.max(1) / rank.world_size.max(1) as usize
+        })
+        .max(1) as u64;
+    let first_step = resume.as_ref().map_or(0, |whole| whole.step);
     bar.set_message("opening the corpus");
     let opened = Instant::now();
-    let mut builder = Loader::builder(recipe).model(model);
+    let mut builder = Loader::builder(recipe).model(model).rank(rank);
+    if checkpoints.is_some() {
+        builder = builder.checkpoints();
+    }
+    if let Some(whole) = resume {
+        builder = builder.resume(whole);
+    }
     if let Some(steps) = steps {
         builder = builder.steps(steps);
     }
@@ -115,13 +167,22 @@ pub(crate) fn drive(
         };
         first.get_or_insert_with(|| started.elapsed());
         last = opened.elapsed();
-        if let Some(output) = output {
-            let (step, micro) = (batches / micro_batches, batches % micro_batches);
-            if let Err(error) = output.write(&batch, step, micro) {
-                drop(batch);
-                interrupt::leave(loader);
-                return Err(error);
-            }
+        let (step, micro) = (
+            first_step + batches / micro_batches,
+            batches % micro_batches,
+        );
+        let written = match &output {
+            Some(output) => output.write(&batch, step, micro),
+            None => Ok(()),
+        };
+        let saved = written.and_then(|()| match &mut checkpoints {
+            Some(checkpoints) => checkpoints.save(&loader),
+            None => Ok(()),
+        });
+        if let Err(error) = saved {
+            drop(batch);
+            interrupt::leave(loader);
+            return Err(error);
         }
         batches += 1;
         if sampled.elapsed() > Duration::from_millis(10) {
@@ -134,7 +195,7 @@ pub(crate) fn drive(
     bar.finish_and_clear();
     let progress = loader.progress();
     let ending = match steps {
-        Some(steps) if progress.steps >= steps => Ending::Steps,
+        Some(steps) if progress.step >= steps => Ending::Steps,
         _ if interrupt.is_raised() => Ending::Interrupted,
         _ => Ending::Exhausted,
     };
@@ -177,7 +238,7 @@ fn bar(steps: Option<u64>) -> ProgressBar {
 
 fn show(bar: &ProgressBar, loader: &Loader, elapsed: Duration) {
     let progress = loader.progress();
-    bar.set_position(progress.steps);
+    bar.set_position(progress.step);
     let rate = progress.tokens as f64 / elapsed.as_secs_f64().max(1e-9);
     bar.set_message(format!(
         "{} rows, {} tokens, {}/s",

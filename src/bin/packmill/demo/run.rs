@@ -17,7 +17,10 @@ pub(crate) fn run(args: &args::Demo, started: Instant) -> Result<()> {
         ))?;
     }
     let recipe = Recipe::load(&files.recipe)?;
-    stream::finish(stream::drive(recipe, None, None, started)?, args.json)?;
+    stream::finish(
+        stream::drive(recipe, stream::Plan::to(None), started)?,
+        args.json,
+    )?;
     if !args.json {
         let recipe = files.recipe.display();
         stdio::print(format_args!(
