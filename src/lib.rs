@@ -55,6 +55,8 @@ pub mod shard;
 
 pub mod stats;
 
+pub mod places;
+
 pub use error::{Error, Kind, Result, Stage};
 pub use example::{Cursor, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
 pub use pipeline::Loader;

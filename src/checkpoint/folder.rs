@@ -9,6 +9,7 @@ use super::set::{Gap, MOST_LISTED, set};
 use super::state::State;
 use super::text;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::places;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -65,9 +66,14 @@ impl Folder {
         let write = || {
             create(&folder)?;
             let mut file = File::create(&partial)?;
-            file.write_all(text.as_bytes())?;
+            let (half, rest) = text.as_bytes().split_at(text.len() / 2);
+            file.write_all(half)?;
+            places::reach(places::CHECKPOINT_BEGUN);
+            file.write_all(rest)?;
             file.sync_all()?;
+            places::reach(places::CHECKPOINT_SYNCED);
             fs::rename(&partial, &path)?;
+            places::reach(places::CHECKPOINT_RENAMED);
             sync(&folder)?;
             // Another rank may have made the step's folder and not have come to this yet.
             sync(&self.dir)
@@ -205,6 +211,7 @@ impl Folder {
     /// Removes a step: what is left after a kill in the middle is no complete set, and is removed another time.
     fn remove(&self, step: u64) -> Result<()> {
         let folder = self.dir.join(step_name(step));
+        places::reach(places::CHECKPOINT_PRUNED);
         match fs::remove_dir_all(&folder) {
             Ok(()) => Ok(()),
             // Somebody else removed it, or a rank that lags behind is saving into it.

@@ -18,6 +18,7 @@ use crate::order::lanes::{Lanes, Rank};
 use crate::order::weights::Weights;
 use crate::pack::overlong::{self, Fitted};
 use crate::pack::{self, Scratch};
+use crate::places;
 use crate::recipe::{OnBadRecord, PackConfig};
 use crate::stats::{Lap, Stats};
 use std::collections::VecDeque;
@@ -363,6 +364,7 @@ impl Assembler {
         state.touch();
         let row = state.packer.row(&mut self.scratch);
         state.rows += u64::from(row.is_some());
+        places::reach(places::ROW_PACKED);
         self.packing += lap.lap();
         match row {
             Some(row) => self.emit(&row.segments),
@@ -421,6 +423,7 @@ impl Assembler {
         if self.setup.sender.send(Ok(delivery)).is_err() {
             return Ok(Some(Stopped::Closed));
         }
+        places::reach(places::BATCH_SENT);
         Ok((ends_step && self.done()).then_some(Stopped::Done))
     }
 

@@ -9,6 +9,7 @@ use super::feed::{Begin, Dealt};
 use crate::checkpoint::{LaneState, Phase, Pooled, Whole};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Piece};
+use crate::places;
 use std::collections::BTreeMap;
 
 /// Where the streams of `dealt` begin, in the order of [`Dealt::streams`].
@@ -82,6 +83,7 @@ impl Assembler {
                 .map(|stream| self.read_again(place, stream, lane))
                 .collect::<Result<Vec<_>>>()?;
             self.restore(place, lane, &pieces)?;
+            places::reach(places::LANE_RESTORED);
         }
         let rank = self.setup.rank;
         self.progress.step = from.step;

@@ -8,6 +8,7 @@ use super::lock::{self, Claim, Spool};
 use super::spool::{Contents, Input};
 use super::{Bad, Limits, Lost, ReadOptions, lines};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::places;
 use crate::recipe::OnBadRecord;
 use crate::shard::Codec;
 use bytes::Bytes;
@@ -89,9 +90,12 @@ impl Held {
                 Claim::Held(spool) => Some(spool),
                 Claim::Vacant(vacancy) => {
                     let contents = input.write(vacancy.folder())?;
-                    write_contents(vacancy.folder(), &contents)
-                        .and_then(|()| vacancy.publish())
-                        .map_err(|error| failed(cache, "cannot write a spool", error))?
+                    let published = write_contents(vacancy.folder(), &contents).and_then(|()| {
+                        places::reach(places::SPOOL_WRITTEN);
+                        vacancy.publish()
+                    });
+                    places::reach(places::SPOOL_PUBLISHED);
+                    published.map_err(|error| failed(cache, "cannot write a spool", error))?
                 }
             };
             // None: it was swept away between writing and holding.

@@ -1,0 +1,59 @@
+//! What is streamed: ways of reading, of ordering, of packing, and numbers of ranks.
+
+use packmill::Recipe;
+use std::path::Path;
+
+/// Rows of a run.
+pub(crate) const ROWS: u64 = 640;
+
+/// One recipe, and the numbers of ranks that take turns with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    recipe: String,
+    /// Numbers of ranks; a finite stream has one.
+    pub(crate) worlds: Vec<u32>,
+}
+
+impl Config {
+    pub(crate) fn recipe(&self, folder: &Path) -> Recipe {
+        Recipe::parse(&self.recipe, folder).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+}
+
+const SUMS: &str = "  - {name: sums, paths: [\"sums/*\"], mask: {train: completion}}\n";
+const MORE: &str = "  - {name: more, paths: [\"more/*\"]}\n";
+
+/// All of them.
+pub(crate) fn all() -> Vec<Config> {
+    let mut all = Vec::new();
+    for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
+        for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
+            for (packing, pack) in [
+                ("knapsack", "sequence_length: 1024, lookahead: 24"),
+                ("concat", "sequence_length: 512, strategy: concat"),
+                ("none", "sequence_length: 512, strategy: none"),
+                (
+                    "split",
+                    "sequence_length: 128, lookahead: 8, overlong: split",
+                ),
+            ] {
+                // One source; and three where they are held, two where they are streamed (sums are too few).
+                let more = match (packing, form) {
+                    ("none", _) => String::new(),
+                    (_, "held") => SUMS.to_owned() + MORE,
+                    _ => MORE.to_owned(),
+                };
+                let sources = format!("  - {{name: chats, paths: [\"{paths}\"]}}\n{more}");
+                all.push(Config {
+                    name: format!("{form}-{packing}-{io}-{shuffle}"),
+                    recipe: format!(
+                        "version: 1\ntokenizer: tokenizer\nsources:\n{sources}pack: {{{pack}}}\nbatch: {{rows: 2}}\nlanes: 8\nshuffle: {shuffle}\nhold: {hold}\nio: {io}\n"
+                    ),
+                    worlds: vec![1, 2, 4, 8],
+                });
+            }
+        }
+    }
+    all
+}
