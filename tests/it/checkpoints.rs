@@ -1,0 +1,171 @@
+//! Checkpoints from the command line: ranks, resume, refusals.
+
+use crate::corpus::{Corpus, chats};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+const RECIPE: &str = "version: 1\ntokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\npack: {sequence_length: 512, lookahead: 8}\nbatch: {rows: 1}\nlanes: 4\nworkers: 2\n";
+
+fn corpus() -> Corpus {
+    let corpus = Corpus::new();
+    corpus.write("chats.jsonl", chats(200).as_bytes());
+    corpus.write("recipe.yaml", RECIPE.as_bytes());
+    corpus
+}
+
+fn stream(corpus: &Corpus, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_packmill"))
+        .args(["stream", "--json"])
+        .args(arguments.split(' '))
+        .current_dir(corpus.dir.path())
+        .env("PACKMILL_CACHE", corpus.cache())
+        .output()
+        .unwrap()
+}
+
+fn report(corpus: &Corpus, arguments: &str) -> Value {
+    let output = stream(corpus, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments}: {error}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(corpus: &Corpus, arguments: &str) -> String {
+    let output = stream(corpus, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
+    assert!(output.stdout.is_empty());
+    error
+}
+
+/// Two ranks stream 21 steps; the newest checkpoint is that of step 20, row 40.
+fn ranks(corpus: &Corpus) {
+    for rank in [0, 1] {
+        report(
+            corpus,
+            &format!(
+                "recipe.yaml --steps 21 --rank {rank} --world-size 2 --checkpoint ck --checkpoint-every 10"
+            ),
+        );
+    }
+}
+
+#[test]
+fn goes_on_with_another_number_of_ranks() {
+    let corpus = corpus();
+    let alone = report(&corpus, "recipe.yaml --steps 100");
+    ranks(&corpus);
+    let one = report(
+        &corpus,
+        "recipe.yaml --steps 80 --resume ck --checkpoint ck --checkpoint-every 60",
+    );
+    assert_eq!(
+        (one["steps"].as_u64(), one["rows"].as_u64()),
+        (Some(60), Some(60))
+    );
+    assert_eq!(
+        one["digest"], alone["digest"],
+        "60 steps more are rows 40 to 99"
+    );
+    // The newest checkpoint is that of step 60, row 80.
+    let parts: Vec<Value> = (0..4)
+        .map(|rank| {
+            report(
+                &corpus,
+                &format!("recipe.yaml --steps 65 --rank {rank} --world-size 4 --resume ck"),
+            )
+        })
+        .collect();
+    assert!(parts.iter().all(|part| part["rows"] == 5));
+    let sum = parts.iter().fold(0_u128, |sum, part| {
+        let digest = part["digest"].as_str().unwrap();
+        sum.wrapping_add(u128::from_str_radix(digest, 16).unwrap())
+    });
+    assert_eq!(Value::from(format!("{sum:032x}")), alone["digest"]);
+}
+
+#[test]
+fn another_stream_is_refused_by_name() {
+    let corpus = corpus();
+    ranks(&corpus);
+    for (change, named) in [
+        ("seed: 18\n", "seed"),
+        ("mask: {train: all}\n", "mask.train"),
+        ("shuffle: false\n", "shuffle"),
+    ] {
+        corpus.write("other.yaml", format!("{RECIPE}{change}").as_bytes());
+        let error = refused(&corpus, "other.yaml --steps 80 --resume ck");
+        assert!(error.contains(named), "{named}: {error}");
+    }
+    let template =
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}";
+    corpus.write("other.jinja", template.as_bytes());
+    corpus.write(
+        "other.yaml",
+        format!("{RECIPE}template: other.jinja\n").as_bytes(),
+    );
+    let error = refused(&corpus, "other.yaml --steps 80 --resume ck");
+    assert!(error.contains("template"), "{error}");
+    // Keys that change no row may change.
+    let same = "prefetch: 9\nio: pread\non_bad_record: {skip: {max_fraction: 0.5}}\n";
+    corpus.write("same.yaml", format!("{RECIPE}{same}").as_bytes());
+    report(&corpus, "same.yaml --steps 41 --resume ck");
+    // One character of the corpus.
+    corpus.write(
+        "chats.jsonl",
+        chats(200).replacen("tea", "sea", 1).as_bytes(),
+    );
+    let error = refused(&corpus, "recipe.yaml --steps 80 --resume ck");
+    assert!(error.contains("chats"), "{error}");
+}
+
+#[test]
+fn what_is_not_complete_is_passed_over_or_refused() {
+    let corpus = corpus();
+    let error = refused(&corpus, "recipe.yaml --steps 80 --resume nowhere");
+    assert!(error.contains("nowhere"), "{error}");
+    ranks(&corpus);
+    let newest = corpus.path("ck/step-00000020/rank-00001-of-00002.json");
+    let text = std::fs::read_to_string(&newest).unwrap();
+    std::fs::write(&newest, &text[..text.len() / 2]).unwrap();
+    let output = stream(&corpus, "recipe.yaml --steps 41 --resume ck");
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("step 20"), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rows"], 31, "from step 10 of two ranks, row 20, on");
+    std::fs::remove_dir_all(corpus.path("ck/step-00000020")).unwrap();
+    std::fs::remove_file(corpus.path("ck/step-00000010/rank-00000-of-00002.json")).unwrap();
+    let error = refused(&corpus, "recipe.yaml --steps 80 --resume ck");
+    assert!(error.contains("rank 0 of 2 is missing"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_shared_out_is_refused_with_what_can() {
+    let corpus = corpus();
+    let error = refused(&corpus, "recipe.yaml --steps 9 --rank 0 --world-size 3");
+    assert!(
+        error.contains("1, 2, 4") && error.contains("lanes"),
+        "{error}"
+    );
+    let error = refused(&corpus, "recipe.yaml --steps 9 --rank 2 --world-size 2");
+    assert!(error.contains("rank 2 of 2"), "{error}");
+    let error = refused(&corpus, "recipe.yaml --epochs 1 --rank 0 --world-size 2");
+    assert!(error.contains("steps"), "{error}");
+    corpus.write(
+        "odd.yaml",
+        format!(
+            "{}batch: {{rows: 2, step_rows: 6}}\n",
+            RECIPE.replace("batch: {rows: 1}\n", "")
+        )
+        .as_bytes(),
+    );
+    let error = refused(&corpus, "odd.yaml --steps 9 --rank 0 --world-size 2");
+    assert!(error.contains("multiple of 4"), "{error}");
+    ranks(&corpus);
+    let error = refused(
+        &corpus,
+        "recipe.yaml --steps 9 --rank 1 --world-size 4 --checkpoint ck --checkpoint-every 3",
+    );
+    assert!(error.contains("earlier run"), "{error}");
+}
