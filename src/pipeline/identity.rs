@@ -1,25 +1,34 @@
 //! Which stream it is: what a checkpoint is compared with.
 
+use super::loader::READ_AHEAD_BYTES;
 use super::model::Model;
-use super::sources::Sources;
+use super::sources::{Purpose, Sources};
 use crate::checkpoint::{
     ENDS_BYTES, Fingerprint, Form, ShardPrint, SourcePrint, TokenizerPrint, shard_print,
 };
 use crate::error::Result;
-use crate::read::{BlockTable, LocalShard, open_shards};
+use crate::read::{BlockTable, LocalShard, ReadAhead, open_shards};
 use crate::recipe::Recipe;
 use crate::render::row::Shape;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The reference engine, pinned in Cargo.toml. Another version may give other ids.
 const REFERENCE_ENGINE: &str = "tokenizers 0.23.2";
 
+/// Which stream a recipe gives: what its checkpoints are compared with. Opens the corpus as a stream does; `cache` is
+/// where spools go.
+///
+/// # Errors
+/// A corpus that cannot be opened or is refused.
+pub fn fingerprint(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<Fingerprint> {
+    let io = ReadAhead::new(READ_AHEAD_BYTES)?;
+    let sources = Sources::open(recipe, model, &io, cache, Purpose::Samples)?;
+    of_opened(recipe, model, &sources)
+}
+
 /// Looks at every shard's size, frames, beginning and end, and at all that makes rows of them.
-pub(crate) fn fingerprint(
-    recipe: &Recipe,
-    model: &Model,
-    sources: &Sources,
-) -> Result<Fingerprint> {
+pub(crate) fn of_opened(recipe: &Recipe, model: &Model, sources: &Sources) -> Result<Fingerprint> {
     let tokenizer = &model.tokenizer;
     let tokenizer = TokenizerPrint {
         version: REFERENCE_ENGINE.to_owned(),

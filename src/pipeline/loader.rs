@@ -135,7 +135,7 @@ impl LoaderBuilder {
         let resume = self.resume;
         let fingerprint = match (self.checkpoints, &resume) {
             (Checkpoints::None, None) => Fingerprint::default(),
-            _ => identity::fingerprint(&recipe, &model, &sources)?,
+            _ => identity::of_opened(&recipe, &model, &sources)?,
         };
         if let Some(whole) = &resume {
             fits(whole, &fingerprint)?;

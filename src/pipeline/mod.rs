@@ -37,6 +37,7 @@ mod stop_token;
 mod warning;
 
 pub use estimate::{Estimate, SourceEstimate};
+pub use identity::fingerprint;
 pub use loader::{Loader, LoaderBuilder, StopHandle, worker_count};
 pub use model::{Model, SourceModel};
 pub use progress::{Progress, Refilled};

@@ -120,6 +120,29 @@ fn another_stream_is_refused_by_name() {
 }
 
 #[test]
+fn verify_says_whether_the_stream_is_still_the_same() {
+    let corpus = corpus();
+    ranks(&corpus);
+    let verify = |recipe: &str| {
+        Command::new(env!("CARGO_BIN_EXE_packmill"))
+            .args(["verify", "ck", "--json", "--recipe", recipe])
+            .current_dir(corpus.dir.path())
+            .env("PACKMILL_CACHE", corpus.cache())
+            .output()
+            .unwrap()
+    };
+    let same = verify("recipe.yaml");
+    let answer: Value = serde_json::from_slice(&same.stdout).unwrap();
+    assert_eq!((&answer["step"], &answer["rows"]), (&20.into(), &40.into()));
+    assert_eq!(answer["differences"], Value::Array(Vec::new()));
+    assert!(same.status.success());
+    corpus.write("other.yaml", format!("{RECIPE}seed: 18\n").as_bytes());
+    let other = verify("other.yaml");
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("seed"));
+}
+
+#[test]
 fn what_is_not_complete_is_passed_over_or_refused() {
     let corpus = corpus();
     let error = refused(&corpus, "recipe.yaml --steps 80 --resume nowhere");

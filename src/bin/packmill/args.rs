@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Index(Index),
     /// Write shards again with the same records, as zstd of many small frames
     Recompress(Recompress),
+    /// Check a folder of checkpoints, and with --recipe whether the stream is still the same
+    Verify(Verify),
     /// Measure this recipe's throughput on this machine, stage by stage
     Bench(Bench),
     /// Print a completion script for a shell
@@ -122,6 +124,19 @@ pub(crate) struct Inspect {
     /// First row to show
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) skip: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A folder of checkpoints
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+    /// The recipe whose stream it should be
+    #[arg(long, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Print as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

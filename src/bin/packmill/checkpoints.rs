@@ -68,7 +68,7 @@ fn earlier(dir: &Path, rank: u32) -> Option<PathBuf> {
 pub(crate) fn newest(dir: &Path) -> Result<Whole> {
     let found = Folder::new(dir).newest()?;
     for skipped in &found.skipped {
-        stdio::note(format_args!("passed over {skipped}\n"));
+        stdio::note(format_args!("passed over {skipped}"));
     }
     Ok(merge(found.states)?)
 }

@@ -32,6 +32,8 @@ mod stdio;
 
 mod stream;
 
+mod verify;
+
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -70,6 +72,7 @@ fn run(started: Instant) -> Result<()> {
         Command::Samples(args) => samples::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Recompress(args) => recompress::run(&args),
         Command::Bench(args) => bench::run(&args, started),
