@@ -87,6 +87,8 @@ impl Fingerprint {
             shuffle,
             hold: _,
             epochs: _,
+            on_exhausted,
+            schedule,
             on_bad_record: _,
             workers: _,
             prefetch: _,
@@ -104,6 +106,9 @@ impl Fingerprint {
             keys.add("seed", seed);
         }
         keys.pack(pack);
+        if recipe.weights().is_some() {
+            keys.mixture(*on_exhausted, schedule);
+        }
         let sources = configs.iter().zip(sources).map(|(config, print)| {
             let mut keys = Keys::default();
             keys.source(config, print);

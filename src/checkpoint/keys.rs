@@ -5,7 +5,8 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    Fields, MaskConfig, PackConfig, SourceConfig, Strategy, TemplateConfig, Train,
+    Fields, MaskConfig, OnExhausted, PackConfig, ScheduleEntry, SourceConfig, Strategy,
+    TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -72,10 +73,29 @@ impl Keys {
         self.add("pack.max_segments", most);
     }
 
+    /// Of sources with weights, which are in the sources' own keys.
+    pub(super) fn mixture(&mut self, on_exhausted: OnExhausted, schedule: &[ScheduleEntry]) {
+        self.add("on_exhausted", word(&on_exhausted));
+        if schedule.is_empty() {
+            return;
+        }
+        let entries = schedule.iter().map(|ScheduleEntry { row, weights }| {
+            // A source that is not named has 0 too.
+            let mut weights = weights.clone();
+            weights.retain(|_, weight| *weight > 0);
+            (row, weights)
+        });
+        self.add(
+            "schedule in millionths",
+            object(&BTreeMap::from_iter(entries)),
+        );
+    }
+
     pub(super) fn source(&mut self, config: &SourceConfig, print: &SourcePrint) {
         let SourceConfig {
             name: _,
             paths: _,
+            weight,
             limit,
             format,
             kind,
@@ -88,6 +108,9 @@ impl Keys {
         self.add("blocks", print.blocks);
         self.add("kind", word(kind));
         self.add("format", word(format));
+        if let Some(weight) = weight {
+            self.add("weight in millionths", weight);
+        }
         if let Some(limit) = limit {
             self.add("limit", limit);
         }

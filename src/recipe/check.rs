@@ -6,7 +6,7 @@ use super::hint::{chosen, nearest, short, wrong};
 use super::keys::{RECIPE, anywhere, join};
 use super::shape::{Choice, Need, Section, Shape};
 use super::tree::{Entry, Node, Tree};
-use super::{Recipe, cross, paths, size};
+use super::{Recipe, cross, paths, size, weight};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -84,9 +84,7 @@ impl Check {
                 }
                 None => default.clone(),
             };
-            if key.need != Need::Later {
-                values.insert(key.name.to_owned(), value);
-            }
+            values.insert(key.name.to_owned(), value);
         }
         Value::Object(values)
     }
@@ -179,7 +177,7 @@ impl Check {
                 }
                 None => self.stand_in(wrong(shape, &node.tree), line, path, default),
             },
-            (Shape::Names, Tree::Map(entries)) => self.names(entries, path),
+            (Shape::Named { of, .. }, Tree::Map(entries)) => self.named(entries, of, path),
             (Shape::Values, Tree::Map(entries)) => self.values(entries, path),
             (_, tree) => match leaf(shape, tree) {
                 Ok(value) => value,
@@ -213,6 +211,15 @@ pub(super) fn leaf(shape: &Shape, tree: &Tree) -> Result<Value, Fault> {
         (Shape::Fraction, Tree::Float(float)) => {
             (0.0..=1.0).contains(float).then(|| Value::from(*float))
         }
+        (Shape::Weight { least }, Tree::Integer(_) | Tree::Float(_)) => {
+            let number = match tree {
+                Tree::Integer(integer) => *integer as f64,
+                Tree::Float(float) => *float,
+                _ => f64::NAN,
+            };
+            let weight = weight::millionths(number).filter(|weight| weight >= least);
+            weight.map(weight::number)
+        }
         (Shape::Size, Tree::Integer(integer)) => u64::try_from(*integer).ok().map(Value::from),
         (Shape::Size, Tree::Text(text)) => size::parse(text).map(Value::from),
         (Shape::Text(kind), Tree::Text(text)) => match paths::objection(*kind, text) {
@@ -221,10 +228,6 @@ pub(super) fn leaf(shape: &Shape, tree: &Tree) -> Result<Value, Fault> {
         },
         (Shape::Choice(choices), Tree::Text(text)) => {
             return chosen(choices, text).map(Value::from);
-        }
-        (Shape::Later(_), Tree::Null) => Some(Value::Null),
-        (Shape::Later(instead), _) => {
-            return Err(Fault::new(None, "", format!("not built yet; {instead}")));
         }
         _ => None,
     };

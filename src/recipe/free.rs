@@ -1,10 +1,10 @@
-//! Mappings whose keys are the user's own: role names, and what a template is given.
+//! Mappings whose keys are the user's own: role names, weights of sources, and what a template is given.
 
 use super::check::{Check, leaf};
 use super::fault::Fault;
 use super::hint::short;
 use super::keys::join;
-use super::shape::{Shape, Text};
+use super::shape::Shape;
 use super::tree::{Entry, Node, Tree};
 use serde_json::{Map, Number, Value};
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Number, Value};
 const MOST_KEY_LENGTH: usize = 100;
 
 impl Check {
-    /// Texts to texts.
-    pub(super) fn names(&mut self, entries: &[Entry], path: &str) -> Value {
+    /// Texts to values of one shape, that have no keys of their own.
+    pub(super) fn named(&mut self, entries: &[Entry], of: &Shape, path: &str) -> Value {
         self.free(entries, path, |check, node, line, path| {
-            leaf(&Shape::Text(Text::Filled), &node.tree).unwrap_or_else(|fault| {
+            leaf(of, &node.tree).unwrap_or_else(|fault| {
                 check.fault(fault.at(line, path));
                 Value::Null
             })

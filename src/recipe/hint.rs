@@ -2,8 +2,8 @@
 
 use super::fault::Fault;
 use super::shape::{Choice, Shape};
-use super::size;
 use super::tree::Tree;
+use super::{size, weight};
 
 /// Characters of a text or key that a fault shows.
 const MOST_SHOWN: usize = 60;
@@ -48,6 +48,10 @@ fn meant(shape: &Shape, tree: &Tree) -> Option<String> {
             (least..=most)
                 .contains(&&number)
                 .then(|| number.to_string())
+        }
+        (Shape::Weight { least }, Tree::Text(text)) => {
+            let weight = weight::millionths(text.parse().ok()?)?;
+            (weight >= *least).then(|| weight::number(weight).to_string())
         }
         (Shape::Size, Tree::Text(text)) => size::nearest(text),
         (Shape::Text(_), Tree::Integer(number)) => Some(format!("\"{number}\"")),

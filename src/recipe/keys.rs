@@ -2,7 +2,7 @@
 //! file holds the lines for its own keys.
 
 use super::shape::{Key, Section, Shape, Text, at_least, between, choice, key};
-use super::{Recipe, batch, mask, pack, read, source, template, tokenizer};
+use super::{Recipe, batch, mask, mixture, pack, read, source, template, tokenizer};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,8 +16,6 @@ const MOST_PREFETCH: u64 = 1 << 16;
 pub(super) const MOST_TOKENS: u64 = i32::MAX as u64;
 
 pub(super) const FILLED: Shape = Shape::Text(Text::Filled);
-pub(super) const NO_WEIGHTS: &str = "leave it out: without weights every record of all sources comes once \
-             an epoch";
 
 /// The whole recipe.
 pub(super) static RECIPE: Section = Section {
@@ -113,20 +111,18 @@ pub(super) static RECIPE: Section = Section {
             "on_exhausted",
             Shape::Nullable(&Shape::Choice(&[
                 choice("repeat", "A source that ends begins again."),
-                choice("stop", "The stream ends with the first source that ends.").later(
-                    "leave it out: it is for weights, which are not built yet either; \
-             epochs ends a stream",
-                ),
+                choice("stop", "The stream ends with the first source that ends."),
             ])),
-            "What the end of a source does, with weights.",
-        )
-        .later(),
+            "What the end of a source does, with weights; null is repeat.",
+        ),
         key(
             "schedule",
-            Shape::Later(NO_WEIGHTS),
-            "Weights that change at a row.",
-        )
-        .later(),
+            Shape::Nullable(&Shape::List {
+                of: &Shape::Section(&mixture::SCHEDULE),
+                what: "entries",
+            }),
+            "Weights that take the place of the sources' own from a row on.",
+        ),
         key(
             "on_bad_record",
             Shape::Choice(&[
@@ -184,7 +180,7 @@ fn find(section: &Section, path: &str, wanted: &dyn Fn(&Key) -> bool) -> Option<
         if wanted(key) {
             return Some(path);
         }
-        let list = match key.shape {
+        let list = match key.shape.inner() {
             Shape::List { .. } => "[]",
             _ => "",
         };

@@ -22,6 +22,7 @@ mod free;
 mod hint;
 mod keys;
 mod mask;
+mod mixture;
 mod order;
 mod pack;
 mod paths;
@@ -35,6 +36,7 @@ mod source;
 mod template;
 mod tokenizer;
 mod tree;
+mod weight;
 mod yaml;
 
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod tests;
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
 pub use mask::{Markers, MaskConfig, Train};
+pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
 pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
 pub use read::{Io, OnBadRecord};
@@ -84,6 +87,11 @@ pub struct Recipe {
     pub hold: u64,
     /// Passes over the corpus; none: without end.
     pub epochs: Option<u64>,
+    /// What the end of a source does, with weights.
+    pub on_exhausted: OnExhausted,
+    /// Weights that take the place of the sources' own, by rising rows; empty: never.
+    #[serde(with = "mixture::schedule")]
+    pub schedule: Vec<ScheduleEntry>,
     /// What a bad record does.
     pub on_bad_record: OnBadRecord,
     /// Worker threads; none: the machine's cores.
@@ -119,6 +127,8 @@ impl Default for Recipe {
             // All but the largest SFT sets decode to less, so they get a full shuffle.
             hold: 2 << 30,
             epochs: None,
+            on_exhausted: OnExhausted::default(),
+            schedule: Vec::new(),
             on_bad_record: OnBadRecord::default(),
             workers: None,
             // Hides a slow block or a busy worker for some steps; a batch is small.

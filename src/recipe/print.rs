@@ -3,7 +3,7 @@
 use super::Recipe;
 use super::keys::RECIPE;
 use super::scalar::resolve;
-use super::shape::{Key, Need, Section, Shape};
+use super::shape::{Key, Section, Shape};
 use super::size;
 use super::tree::Tree;
 use serde_json::Value;
@@ -25,7 +25,7 @@ fn section(
     lead: &str,
 ) -> fmt::Result {
     let mut lead = lead;
-    for key in section.keys.iter().filter(|key| key.need != Need::Later) {
+    for key in section.keys {
         let pad = indent.saturating_sub(lead.chars().count());
         write!(f, "{lead}{:pad$}", "")?;
         entry(f, value.get(key.name).unwrap_or(&Value::Null), key, indent)?;

@@ -2,7 +2,7 @@
 
 use super::keys::RECIPE;
 use super::shape::{Choice, Key, Need, Section, Shape, Text};
-use super::size;
+use super::{size, weight};
 use serde_json::{Map, Value, json};
 
 /// The recipe's JSON schema (draft 2020-12), with descriptions and defaults: what editors complete and
@@ -62,6 +62,12 @@ fn shape(of: &Shape) -> Value {
             json!({"type": "integer", "minimum": least, "maximum": most})
         }
         Shape::Fraction => json!({"type": "number", "minimum": 0, "maximum": 1}),
+        Shape::Weight { least: 0 } => {
+            json!({"type": "number", "minimum": 0, "maximum": weight::MOST})
+        }
+        Shape::Weight { .. } => {
+            json!({"type": "number", "exclusiveMinimum": 0, "maximum": weight::MOST})
+        }
         Shape::Size => json!({"anyOf": [
             {"type": "integer", "minimum": 0, "maximum": u64::MAX},
             {"type": "string", "pattern": size::PATTERN},
@@ -76,17 +82,13 @@ fn shape(of: &Shape) -> Value {
             json!({"oneOf": built.map(choice).collect::<Vec<Value>>()})
         }
         Shape::List { of, .. } => json!({"type": "array", "items": shape(of), "minItems": 1}),
-        Shape::Names => json!({
-            "type": "object",
-            "additionalProperties": {"type": "string", "minLength": 1},
-        }),
+        Shape::Named { of, .. } => json!({"type": "object", "additionalProperties": shape(of)}),
         Shape::Values => json!({"type": "object"}),
         Shape::Section(below) => section(below),
         Shape::Located(below) => {
             json!({"anyOf": [{"type": "string", "minLength": 1}, section(below)]})
         }
         Shape::Nullable(inner) => json!({"anyOf": [shape(inner), {"type": "null"}]}),
-        Shape::Later(_) => json!({"type": "null"}),
     }
 }
 

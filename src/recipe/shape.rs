@@ -1,5 +1,6 @@
 //! What a key may hold: the vocabulary of the table in `keys.rs`.
 
+use super::weight;
 use serde_json::Value;
 
 /// A mapping with known keys.
@@ -27,8 +28,6 @@ pub(super) struct Key {
 pub(super) enum Need {
     Required,
     Optional,
-    /// Named in the format but not built: accepted where it changes nothing, and kept nowhere.
-    Later,
 }
 
 #[derive(Clone, Copy)]
@@ -40,6 +39,11 @@ pub(super) enum Shape {
     },
     /// A number from 0 to 1.
     Fraction,
+    /// A source's weight.
+    Weight {
+        /// In millionths.
+        least: u64,
+    },
     /// Bytes, as a number or with a unit.
     Size,
     Text(Text),
@@ -49,8 +53,12 @@ pub(super) enum Shape {
         /// What the items are called.
         what: &'static str,
     },
-    /// A mapping of free keys to texts.
-    Names,
+    /// A mapping of free keys to values of one shape.
+    Named {
+        of: &'static Shape,
+        /// What the values are called.
+        what: &'static str,
+    },
     /// A mapping of free keys to anything that JSON has.
     Values,
     Section(&'static Section),
@@ -58,8 +66,6 @@ pub(super) enum Shape {
     Located(&'static Section),
     /// The shape, or null, which stands for the default.
     Nullable(&'static Shape),
-    /// Nothing yet; what to do instead.
-    Later(&'static str),
 }
 
 /// What a text is for, and so what it may be.
@@ -104,11 +110,6 @@ pub(super) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> 
 impl Key {
     pub(super) const fn required(mut self) -> Key {
         self.need = Need::Required;
-        self
-    }
-
-    pub(super) const fn later(mut self) -> Key {
-        self.need = Need::Later;
         self
     }
 
@@ -199,6 +200,8 @@ impl Shape {
             Shape::Integer { least, most } if least == most => format!("{least}"),
             Shape::Integer { least, most } => format!("an integer from {least} to {most}"),
             Shape::Fraction => "a number from 0 to 1".to_owned(),
+            Shape::Weight { least: 0 } => format!("a number from 0 to {}", weight::MOST),
+            Shape::Weight { .. } => format!("a number above 0, at most {}", weight::MOST),
             Shape::Size => "a size such as 2GiB or 512MiB, or a number of bytes".to_owned(),
             Shape::Text(text) => text.expected().to_owned(),
             Shape::Choice(choices) => {
@@ -213,11 +216,10 @@ impl Shape {
                 }
             }
             Shape::List { what, .. } => format!("a list of {what}, at least one"),
-            Shape::Names => "a mapping of texts".to_owned(),
+            Shape::Named { what, .. } => format!("a mapping of {what}"),
             Shape::Values | Shape::Section(_) => "a mapping".to_owned(),
             Shape::Located(_) => "a path or a mapping".to_owned(),
             Shape::Nullable(inner) => format!("{} or null", inner.expected()),
-            Shape::Later(_) => "null".to_owned(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One named data set: its files, and how its rows are to be understood.
 
-use super::keys::{FILLED, NO_WEIGHTS, json};
+use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
-use super::{MaskConfig, TemplateConfig, mask, template};
+use super::{MaskConfig, TemplateConfig, mask, template, weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ pub struct SourceConfig {
     pub name: String,
     /// Globs, already joined to the recipe's folder.
     pub paths: Vec<String>,
+    /// Share of the delivered tokens in millionths, beside the others' weights. All sources have one or none has.
+    #[serde(with = "weight::nullable")]
+    pub weight: Option<u64>,
     /// First N records.
     pub limit: Option<u64>,
     /// File format.
@@ -122,11 +125,10 @@ pub(super) static KEYS: Section = Section {
         .elsewhere(&["path", "files", "data_files", "data_dir"]),
         key(
             "weight",
-            Shape::Later(NO_WEIGHTS),
-            "Share of the delivered tokens; null for all sources: every record once an \
-             epoch.",
+            Shape::Nullable(&Shape::Weight { least: 1 }),
+            "Share of the delivered tokens, beside the others' weights; null for all \
+             sources: every record once an epoch.",
         )
-        .later()
         .elsewhere(&["weights", "ratio", "proportion"]),
         key(
             "limit",
@@ -170,7 +172,10 @@ pub(super) static KEYS: Section = Section {
         .elsewhere(&["columns"]),
         key(
             "roles",
-            Shape::Names,
+            Shape::Named {
+                of: &FILLED,
+                what: "texts",
+            },
             "Role names of this source, each with the name that the template knows.",
         ),
         key(

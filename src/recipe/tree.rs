@@ -43,6 +43,17 @@ impl Node {
 
     /// Line of the deepest part of `path` (`sources[1].mask.train`) that was written.
     pub(super) fn line_of(&self, path: &str) -> Option<usize> {
+        let (Ok((_, line)) | Err(line)) = self.find(path);
+        line
+    }
+
+    /// The value of `path`, if it was written.
+    pub(super) fn at(&self, path: &str) -> Option<&Node> {
+        self.find(path).ok().map(|(node, _)| node)
+    }
+
+    /// The value of `path` and its line, or the line of the deepest part that was written.
+    fn find(&self, path: &str) -> Result<(&Node, Option<usize>), Option<usize>> {
         let (mut node, mut line) = (self, self.line);
         for step in path.split(['.', '[']) {
             let next = match (&node.tree, step.strip_suffix(']')) {
@@ -59,10 +70,10 @@ impl Node {
             };
             match next {
                 Some((next, at)) => (node, line) = (next, at),
-                None => break,
+                None => return Err(line),
             }
         }
-        line
+        Ok((node, line))
     }
 }
 
