@@ -10,6 +10,7 @@ fn source(folder: &Path, globs: &[&str]) -> SourceConfig {
             .iter()
             .map(|glob| folder.join(glob).display().to_string())
             .collect(),
+        weight: None,
         limit: None,
         format: Format::Auto,
         kind: RowKind::Auto,

@@ -48,6 +48,10 @@ impl Check {
         self.faults.push(fault);
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.faults.len()
+    }
+
     /// Whether neither `path` nor anything that it lies in is at fault.
     pub(super) fn sound(&self, path: &str) -> bool {
         let mut above = path
@@ -211,15 +215,8 @@ pub(super) fn leaf(shape: &Shape, tree: &Tree) -> Result<Value, Fault> {
         (Shape::Fraction, Tree::Float(float)) => {
             (0.0..=1.0).contains(float).then(|| Value::from(*float))
         }
-        (Shape::Weight { least }, Tree::Integer(_) | Tree::Float(_)) => {
-            let number = match tree {
-                Tree::Integer(integer) => *integer as f64,
-                Tree::Float(float) => *float,
-                _ => f64::NAN,
-            };
-            let weight = weight::millionths(number).filter(|weight| weight >= least);
-            weight.map(weight::number)
-        }
+        (Shape::Weight { least }, Tree::Integer(integer)) => weight(*integer as f64, *least),
+        (Shape::Weight { least }, Tree::Float(float)) => weight(*float, *least),
         (Shape::Size, Tree::Integer(integer)) => u64::try_from(*integer).ok().map(Value::from),
         (Shape::Size, Tree::Text(text)) => size::parse(text).map(Value::from),
         (Shape::Text(kind), Tree::Text(text)) => match paths::objection(*kind, text) {
@@ -232,6 +229,12 @@ pub(super) fn leaf(shape: &Shape, tree: &Tree) -> Result<Value, Fault> {
         _ => None,
     };
     value.ok_or_else(|| wrong(shape, tree))
+}
+
+/// A weight as a number of whole millionths.
+fn weight(number: f64, least: u64) -> Option<Value> {
+    let millionths = weight::millionths(number).filter(|weight| *weight >= least);
+    millionths.map(weight::number)
 }
 
 /// `{name: {…}}` of a choice that is written so.

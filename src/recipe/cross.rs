@@ -2,11 +2,16 @@
 
 use super::check::Check;
 use super::fault::Fault;
-use super::hint::quoted;
+use super::hint::{nearest, quoted, short};
+use super::keys::join;
 use super::paths::looks_like_path;
-use super::tree::Node;
+use super::tree::{Node, Tree};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names that a fault lists, and faults that look for the nearest one: more would take long and nobody would read it.
+const MOST_NAMES: usize = 8;
+const MOST_NEAREST: usize = 100;
 
 /// Every fault between keys that are each right alone.
 pub(super) fn check(value: &Value, root: &Node, check: &mut Check) {
@@ -14,6 +19,8 @@ pub(super) fn check(value: &Value, root: &Node, check: &mut Check) {
     cross.tokenizer();
     cross.mask("mask");
     cross.sources();
+    cross.weights();
+    cross.schedule();
     cross.pack();
     cross.batch();
 }
@@ -57,10 +64,7 @@ impl<'a> Cross<'a> {
         if !self.check.sound("sources") {
             return;
         }
-        let count = self
-            .at("sources")
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len);
+        let count = self.count("sources");
         let mut names = BTreeMap::new();
         for index in 0..count {
             let path = format!("sources[{index}].name");
@@ -73,6 +77,129 @@ impl<'a> Cross<'a> {
                 }
             }
             self.mask(&format!("sources[{index}].mask"));
+        }
+    }
+
+    /// All sources have weights or none has, and some keys are only for the one or the other.
+    fn weights(&mut self) {
+        if !self.check.sound("sources") {
+            return;
+        }
+        let path = |index: usize| format!("sources[{index}].weight");
+        let (mut with, mut without, mut at_fault) = (Vec::new(), Vec::new(), false);
+        for index in 0..self.count("sources") {
+            if !self.check.sound(&path(index)) {
+                at_fault = true;
+            } else if self.at(&path(index)).is_none_or(Value::is_null) {
+                without.push(index);
+            } else {
+                with.push(index);
+            }
+        }
+        let Some(first) = with.first() else {
+            // One that is at fault may have been meant as a weight.
+            if !at_fault {
+                self.only_with_weights();
+            }
+            return;
+        };
+        for index in without {
+            let message = format!(
+                "missing, expected a number above 0 beside the weight of sources[{first}]: all sources \
+                 have weights or none has"
+            );
+            self.fault(&path(index), message);
+        }
+        if let Some(epochs) = self.number("epochs") {
+            let message = format!(
+                "expected null beside weights, found {epochs}: weighted sources end at different \
+                 times; end the stream with on_exhausted: stop or --steps"
+            );
+            self.fault("epochs", message);
+        }
+    }
+
+    fn only_with_weights(&mut self) {
+        if self.text("on_exhausted") == Some("stop") {
+            let message = "expected null or repeat without weights, found \"stop\": epochs ends a stream of \
+                 sources without weights, or give each source a weight";
+            self.fault("on_exhausted", message);
+        }
+        if self.check.sound("schedule") && self.at("schedule").is_some_and(Value::is_array) {
+            let message = "expected null without weights, found a list: give each source a weight, which \
+                 holds until the first row of the schedule";
+            self.fault("schedule", message);
+        }
+    }
+
+    fn schedule(&mut self) {
+        if !self.check.sound("schedule") {
+            return;
+        }
+        let names = self.source_names();
+        for index in 0..self.count("schedule") {
+            let entry = format!("schedule[{index}]");
+            if let (Some(before), Some(row)) = (
+                index
+                    .checked_sub(1)
+                    .and_then(|before| self.number(&format!("schedule[{before}].row"))),
+                self.number(&format!("{entry}.row")),
+            ) && row <= before
+            {
+                let message = format!(
+                    "expected a row after that of the entry before ({before}), found {row}"
+                );
+                self.fault(&format!("{entry}.row"), message);
+            }
+            let weights = format!("{entry}.weights");
+            if !self.check.sound(&weights) {
+                continue;
+            }
+            if let Some(names) = &names {
+                self.named(&weights, names);
+            }
+            // A weight that is at fault stands as null, and may have been meant to be more than 0.
+            let nothing = |weight: &Value| weight.as_f64() == Some(0.0);
+            if let Some(Value::Object(of)) = self.at(&weights)
+                && of.values().all(nothing)
+            {
+                self.fault(
+                    &weights,
+                    "expected a weight above 0 for at least one source, found none",
+                );
+            }
+        }
+    }
+
+    /// The sources' names; none where one of them is not known.
+    fn source_names(&self) -> Option<BTreeSet<&'a str>> {
+        let sources = 0..self.count("sources");
+        sources
+            .map(|index| self.text(&format!("sources[{index}].name")))
+            .collect()
+    }
+
+    /// Whether each key of the mapping at `path` is the name of a source. Names may hold what paths are made of,
+    /// so the lines are those of the entries.
+    fn named(&mut self, path: &str, names: &BTreeSet<&str>) {
+        let Some(Tree::Map(entries)) = self.root.at(path).map(|node| &node.tree) else {
+            return;
+        };
+        for entry in entries
+            .iter()
+            .filter(|entry| !names.contains(entry.key.as_str()))
+        {
+            let message = if names.len() <= MOST_NAMES {
+                let known: Vec<String> = names.iter().map(|name| short(name)).collect();
+                format!("expected the name of a source, one of {}", known.join(", "))
+            } else {
+                "expected the name of a source".to_owned()
+            };
+            let near = (self.check.count() < MOST_NEAREST)
+                .then(|| nearest(&entry.key, names.iter().copied()))
+                .flatten();
+            let fault = Fault::new(entry.line, join(path, &short(&entry.key)), message);
+            self.check.fault(fault.near(near));
         }
     }
 
@@ -109,6 +236,11 @@ impl<'a> Cross<'a> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
         let line = self.root.line_of(path);
         self.check.fault(Fault::new(line, path, message));
+    }
+
+    /// Items of the list at `path`.
+    fn count(&self, path: &str) -> usize {
+        self.at(path).and_then(Value::as_array).map_or(0, Vec::len)
     }
 
     fn number(&self, path: &str) -> Option<u64> {

@@ -38,12 +38,9 @@ impl Recipe {
         }
         let schedule = self.schedule.iter();
         Some(schedule.fold(Weights::new(first), |weights, entry| {
-            let weight = |name| entry.weights.get(name).copied().unwrap_or(0);
-            let sources = self.sources.iter();
-            weights.then(
-                entry.row,
-                sources.map(|source| weight(&source.name)).collect(),
-            )
+            let of = |name: &String| entry.weights.get(name).copied().unwrap_or(0);
+            let later = self.sources.iter().map(|source| of(&source.name));
+            weights.then(entry.row, later.collect())
         }))
     }
 }

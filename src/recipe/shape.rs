@@ -201,7 +201,7 @@ impl Shape {
             Shape::Integer { least, most } => format!("an integer from {least} to {most}"),
             Shape::Fraction => "a number from 0 to 1".to_owned(),
             Shape::Weight { least: 0 } => format!("a number from 0 to {}", weight::MOST),
-            Shape::Weight { .. } => format!("a number above 0, at most {}", weight::MOST),
+            Shape::Weight { .. } => format!("a number above 0 and at most {}", weight::MOST),
             Shape::Size => "a size such as 2GiB or 512MiB, or a number of bytes".to_owned(),
             Shape::Text(text) => text.expected().to_owned(),
             Shape::Choice(choices) => {

@@ -5,7 +5,8 @@ use super::super::print::{Form, SourcePrint, TokenizerPrint, hash_of_texts, shar
 use super::{recipe, source, state, tokenizer};
 use crate::checkpoint::State;
 use crate::recipe::{
-    Io, Labels, Markers, MaskConfig, OnBadRecord, Overlong, Recipe, RowKind, Strategy, Train,
+    Io, Labels, Markers, MaskConfig, OnBadRecord, OnExhausted, Overlong, Recipe, RowKind,
+    ScheduleEntry, Strategy, Train,
 };
 use crate::shard::{Codec, ShardFile, Stamp};
 use std::path::{Path, PathBuf};
@@ -318,4 +319,48 @@ fn a_shards_print_follows_all_that_it_is_made_of() {
     touched.name = "b".to_owned();
     assert_eq!(shard_print(&touched, b"head", b"tail", []), prints[0]);
     assert_ne!(hash_of_texts([("a", "bc")]), hash_of_texts([("ab", "c")]));
+}
+
+#[test]
+fn a_mixture_is_told_by_its_weights_its_schedule_and_its_end() {
+    let mixture = |change: &dyn Fn(&mut Recipe)| {
+        let mut stream = Stream::new();
+        for source in &mut stream.recipe.sources {
+            source.weight = Some(1_000_000);
+        }
+        let weights = [("sgd".to_owned(), 2_000_000)].into();
+        stream.recipe.schedule = vec![ScheduleEntry { row: 9, weights }];
+        change(&mut stream.recipe);
+        stream.print()
+    };
+    let then = mixture(&|_| {});
+    let differences = |change: &dyn Fn(&mut Recipe)| then.differences(&mixture(change));
+    let none: [&str; 0] = [];
+    // Not named is 0.
+    let zero = |recipe: &mut Recipe| {
+        let weights = &mut recipe.schedule[0].weights;
+        weights.insert("gsm8k".to_owned(), 0);
+    };
+    assert_eq!(differences(&zero), none);
+    assert_eq!(
+        differences(&|recipe| recipe.sources[1].weight = Some(500_000)),
+        ["source gsm8k: weight in millionths: 1000000 in the checkpoint, 500000 in the recipe"]
+    );
+    assert_eq!(
+        differences(&|recipe| recipe.on_exhausted = OnExhausted::Stop),
+        ["on_exhausted: repeat in the checkpoint, stop in the recipe"]
+    );
+    assert_eq!(
+        differences(&|recipe| recipe.schedule[0].row = 10),
+        [
+            "schedule in millionths: {\"9\":{\"sgd\":2000000}} in the checkpoint, {\"10\":{\"sgd\":2000000}} \
+             in the recipe"
+        ]
+    );
+    assert_eq!(differences(&|recipe| recipe.schedule.clear()).len(), 1);
+    // Without weights the other keys say nothing.
+    assert_ne!(then, Stream::new().print());
+    let mut stop = Stream::new();
+    stop.recipe.on_exhausted = OnExhausted::Stop;
+    assert_eq!(stop.print(), Stream::new().print());
 }

@@ -6,6 +6,7 @@ use super::*;
 mod faults;
 mod hostile;
 mod meaning;
+mod mixture;
 mod round_trip;
 mod table;
 

@@ -3,14 +3,15 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, Fields, Format, Markers, MaskConfig, OnBadRecord, PackConfig, Recipe, RowKind,
-    SourceConfig, TemplateConfig, TokenizerConfig, Train,
+    BatchConfig, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted, PackConfig, Recipe,
+    RowKind, ScheduleEntry, SourceConfig, TemplateConfig, TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[test]
@@ -37,6 +38,7 @@ template:
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
+    weight: null
     limit: null
     format: auto
     kind: auto
@@ -78,6 +80,8 @@ lanes: 64
 shuffle: true
 hold: 1536MiB
 epochs: null
+on_exhausted: repeat
+schedule: null
 on_bad_record: {skip: {max_fraction: 0.5}}
 workers: null
 prefetch: 4
@@ -149,6 +153,7 @@ prop_compose! {
 prop_compose! {
     fn source()(
         paths in vec("/[a-z]{1,8}/[a-z \"'#:{}?*é]{1,8}".prop_filter("a glob", |path| !path.contains("**")), 1..3),
+        weight in 1u64..=1_000_000_000_000,
         limit in option::of(1u64..),
         format in select(vec![Format::Auto, Format::Jsonl]),
         kind in select(vec![RowKind::Auto, RowKind::Chat, RowKind::PromptCompletion, RowKind::Tokens]),
@@ -158,7 +163,8 @@ prop_compose! {
         mask in option::of(mask()),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
-        SourceConfig { name: String::new(), paths, limit, format, kind, fields, roles, template, mask }
+        let weight = Some(weight);
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, mask }
     }
 }
 
@@ -174,13 +180,25 @@ prop_compose! {
         batch in (1usize..50, option::of(1usize..50)),
         hold in prop_oneof![any::<u64>(), (0u64..1024).prop_map(|mebibytes| mebibytes << 20)],
         fraction in option::of(0.0f64..=1.0),
+        mixture in option::of((select(vec![OnExhausted::Repeat, OnExhausted::Stop]), vec((1u64..1 << 40, 0u64..9_999_999), 0..3))),
         rest in (1u32..9999, any::<bool>(), option::of(1u64..), option::of(1usize..99), 1usize..99),
     ) -> Recipe {
         let (multiple, multiples, lookahead, max_segments) = pack;
         let (path, revision, bos) = tokenizer;
         let (rows, steps) = batch;
         let (lanes, shuffle, epochs, workers, prefetch) = rest;
-        let name = |(index, source)| SourceConfig { name: format!("{index}: source"), ..source };
+        let weighted = mixture.is_some();
+        let (on_exhausted, schedule) = mixture.unwrap_or_default();
+        let name = |(index, source): (usize, SourceConfig)| SourceConfig {
+            name: format!("{index}: source"),
+            weight: source.weight.filter(|_| weighted),
+            ..source
+        };
+        let mut row = 0;
+        let entry = |(rows, weight): (u64, u64)| {
+            row += rows;
+            ScheduleEntry { row, weights: BTreeMap::from([("0: source".to_owned(), weight + 1)]) }
+        };
         Recipe {
             seed,
             tokenizer: TokenizerConfig {
@@ -204,7 +222,9 @@ prop_compose! {
             lanes,
             shuffle,
             hold,
-            epochs,
+            epochs: epochs.filter(|_| !weighted),
+            on_exhausted,
+            schedule: schedule.into_iter().map(entry).collect(),
             on_bad_record: fraction.map_or(OnBadRecord::Stop, |max_fraction| OnBadRecord::Skip { max_fraction }),
             workers,
             prefetch,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::recipe::keys::{RECIPE, join};
 use crate::recipe::shape::{Key, Need, Section, Shape};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Every key with its path and default.
 fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<&Value>)) {
@@ -11,7 +11,7 @@ fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<
     for key in section.keys {
         let path = join(path, key.name);
         visit(&path, key, defaults.get(key.name));
-        let list = if matches!(key.shape, Shape::List { .. }) {
+        let list = if matches!(key.shape.inner(), Shape::List { .. }) {
             "[]"
         } else {
             ""
@@ -45,6 +45,10 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
             markers: Some(markers),
             ..MaskConfig::default()
         },
+        schedule: vec![ScheduleEntry {
+            row: 1,
+            weights: Default::default(),
+        }],
         ..Recipe::default()
     };
     fn compare(value: &Value, section: &Section, path: &str) {
@@ -54,12 +58,8 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
             .keys()
             .map(String::as_str)
             .collect();
-        let keys = section.keys.iter().filter(|key| key.need != Need::Later);
-        assert_eq!(
-            fields,
-            keys.map(|key| key.name).collect::<Vec<_>>(),
-            "{path}"
-        );
+        let keys: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+        assert_eq!(fields, keys, "{path}");
         for key in section.keys {
             let value = value.get(key.name).unwrap_or(&Value::Null);
             let value = value.get(0).unwrap_or(value);
@@ -76,7 +76,7 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
 fn every_choice_is_one_that_the_structs_take() {
     let mut count = 0;
     walk(&RECIPE, "", &mut |path, key, _| {
-        let Shape::Choice(choices) = key.shape else {
+        let Shape::Choice(choices) = key.shape.inner() else {
             return;
         };
         for choice in choices.iter().filter(|choice| choice.body.is_none()) {
@@ -87,6 +87,9 @@ fn every_choice_is_one_that_the_structs_take() {
                     choice.name
                 ),
                 Some((section, name)) => format!("{section}: {{{name}: {}}}\n", choice.name),
+                None if path == "on_exhausted" => {
+                    format!("    weight: 1\n{path}: {}\n", choice.name)
+                }
                 None => format!("{path}: {}\n", choice.name),
             };
             assert_eq!(parse_with(&line).is_ok(), choice.later.is_none(), "{line}");
@@ -94,7 +97,7 @@ fn every_choice_is_one_that_the_structs_take() {
         }
     });
     // As many as there are variants, and the three that are still to come.
-    assert_eq!(count, 28 + 3);
+    assert_eq!(count, 30 + 3);
 }
 
 #[test]
@@ -109,19 +112,31 @@ fn the_schema_says_what_reading_does() {
         pointer("/$schema"),
         "https://json-schema.org/draft/2020-12/schema"
     );
-    assert_eq!(
-        pointer("/required"),
-        &serde_json::json!(["tokenizer", "sources"])
-    );
+    assert_eq!(pointer("/required"), &json!(["tokenizer", "sources"]));
     assert_eq!(pointer("/additionalProperties"), false);
     assert_eq!(pointer("/properties/hold/default"), "2GiB");
+    let weight = "/properties/sources/items/properties/weight/anyOf/0";
+    assert_eq!(
+        pointer(weight),
+        &json!({"type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000})
+    );
+    let entry = "/properties/schedule/anyOf/0/items";
+    assert_eq!(
+        pointer(&format!("{entry}/required")),
+        &json!(["row", "weights"])
+    );
+    assert_eq!(
+        pointer(&format!("{entry}/properties/weights/additionalProperties")),
+        &json!({"type": "number", "minimum": 0, "maximum": 1_000_000})
+    );
+    assert_eq!(pointer("/properties/on_exhausted/default"), "repeat");
     assert_eq!(
         pointer("/properties/pack/properties/lookahead/default"),
         128
     );
     assert_eq!(
         pointer("/properties/sources/items/required"),
-        &serde_json::json!(["name", "paths"])
+        &json!(["name", "paths"])
     );
     let (mut keys, mut found) = (0, 0);
     walk(&RECIPE, "", &mut |path, key, _| {

@@ -15,6 +15,7 @@ fn source() -> SourceConfig {
     SourceConfig {
         name: "test".to_owned(),
         paths: Vec::new(),
+        weight: None,
         limit: None,
         format: Format::Auto,
         kind: RowKind::Auto,
