@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
-use crate::recipe::Recipe;
+use crate::recipe::{OnExhausted, Recipe};
 use crate::stats::{StageStats, Stats};
 use futures_core::Stream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -158,7 +158,7 @@ impl LoaderBuilder {
             feed,
             lanes,
             rank: self.rank,
-            weights: None,
+            weights: recipe.weights(),
             sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
             pack: recipe.pack.clone(),
             bos: model.tokenizer.bos.as_ref().map(|token| token.id),
@@ -234,10 +234,16 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
             ),
         );
     }
-    if world > 1 && recipe.epochs.is_some() {
+    let stops = recipe.weights().is_some() && recipe.on_exhausted == OnExhausted::Stop;
+    if world > 1 && (recipe.epochs.is_some() || stops) {
+        let key = if stops {
+            "on_exhausted: stop"
+        } else {
+            "epochs"
+        };
         return refuse(
-            format!("epochs with {world} ranks: lanes end at different rows"),
-            "count steps instead of epochs, or use one rank".to_owned(),
+            format!("{key} with {world} ranks: lanes end at different rows"),
+            "count steps instead, or use one rank".to_owned(),
         );
     }
     let a_round = rows * u64::from(world);
@@ -265,18 +271,25 @@ fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
         .remedy("restore what differs, or begin anew"))
 }
 
-/// What a rank is dealt.
+/// What a rank is dealt: without weights all blocks as one list, with them each source's own.
 fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
-    let sequence = Sequence::new(
-        recipe.seed,
-        "",
-        sources.blocks(),
-        recipe.shuffle,
-        recipe.epochs,
-    );
+    let sequence = |name: &str, blocks, epochs| {
+        Sequence::new(recipe.seed, name, blocks, recipe.shuffle, epochs)
+    };
+    let by_source = recipe.weights().is_some();
+    let sequences = if by_source {
+        // A source that ends begins again, unless the stream ends with it.
+        let epochs = (recipe.on_exhausted == OnExhausted::Stop).then_some(1);
+        let configs = recipe.sources.iter().zip(sources.summaries());
+        configs
+            .map(|(source, opened)| sequence(&source.name, opened.blocks, epochs))
+            .collect()
+    } else {
+        vec![sequence("", sources.blocks(), recipe.epochs)]
+    };
     Dealt {
-        sequences: vec![sequence],
-        by_source: false,
+        sequences,
+        by_source,
         lanes,
         own: rank.lanes(lanes),
     }

@@ -133,6 +133,92 @@ fn resumes_at_any_world_size() {
     }
 }
 
+/// Three sources of short, middling and long chats, drawn 5:2:3, and 1:1:0 from row 60 on.
+fn mixed(corpus: &Corpus, more: &str) -> Recipe {
+    let chats = chats(360);
+    let lines: Vec<&str> = chats.split_inclusive('\n').collect();
+    for (name, part) in [
+        ("a", &lines[..200]),
+        ("b", &lines[200..260]),
+        ("c", &lines[260..]),
+    ] {
+        corpus.write(&format!("{name}.jsonl"), part.concat().as_bytes());
+    }
+    let text = format!(
+        "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [a.jsonl], weight: 5}}\n  - {{name: b, paths: [b.jsonl], weight: 2}}\n  - {{name: c, paths: [c.jsonl], weight: 3}}\npack: {{sequence_length: 512, lookahead: 6}}\n{BASE}\n{more}\n"
+    );
+    Recipe::parse(&text, corpus.dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn weights_are_shares_of_delivered_tokens() {
+    let corpus = Corpus::new();
+    let recipe = mixed(&corpus, "");
+    let (_, whole) = world(&corpus, &recipe, 1, None, Some(2_000));
+    let ledger = whole.unwrap().ledger;
+    let tokens: Vec<f64> = ledger
+        .sources
+        .iter()
+        .map(|(_, account)| account.tokens.delivered as f64)
+        .collect();
+    let all: f64 = tokens.iter().sum();
+    for (tokens, share) in tokens.iter().zip([0.5, 0.2, 0.3]) {
+        assert!(
+            (tokens / all - share).abs() < 0.005,
+            "{tokens} of {all}, {share}"
+        );
+    }
+}
+
+#[test]
+fn a_mixture_resumes_at_any_world_size_and_through_its_schedule() {
+    let corpus = Corpus::new();
+    let recipe = mixed(&corpus, "schedule: [{row: 60, weights: {a: 1, b: 1}}]");
+    let (alone, end) = world(&corpus, &recipe, 1, None, Some(160));
+    let end = end.unwrap();
+    let mut from: Option<Whole> = None;
+    let mut rows = Vec::new();
+    for (world_size, until) in [
+        (2, 6),
+        (4, 42),
+        (1, 59),
+        (1, 61),
+        (4, 97),
+        (2, 131),
+        (1, 160),
+    ] {
+        let before = from
+            .as_ref()
+            .map_or((0, 0), |whole| (whole.step, whole.rows));
+        let steps = before.0 + (until - before.1).div_ceil(u64::from(world_size));
+        let (more, whole) = world(&corpus, &recipe, world_size, from.as_ref(), Some(steps));
+        rows.extend(more);
+        from = whole;
+    }
+    assert_eq!(rows, alone);
+    let last = from.unwrap();
+    assert_eq!((&last.lanes, &last.ledger), (&end.lanes, &end.ledger));
+    // A source of weight 0 is not drawn any more: what was pooled of it is delivered, no more is taken.
+    let taken = |whole: &Whole| whole.ledger.sources[2].1.records.taken;
+    let (_, at_60) = world(&corpus, &recipe, 1, None, Some(64));
+    assert_eq!(taken(&at_60.unwrap()), taken(&end));
+}
+
+#[test]
+fn a_mixture_stops_with_the_first_source_that_ends() {
+    let corpus = Corpus::new();
+    let recipe = mixed(&corpus, "on_exhausted: stop");
+    let (rows, end) = world(&corpus, &recipe, 1, None, None);
+    let ledger = end.unwrap().ledger;
+    assert!(ledger.balanced() && rows.len() > 20);
+    for (name, account) in &ledger.sources {
+        assert_eq!(account.records.pending, 0, "{name}");
+    }
+    // b has 60 records and a fifth of the tokens: nearly all of them came, none twice.
+    let taken = ledger.sources[1].1.records.taken;
+    assert!((50..=60).contains(&taken), "{taken}");
+}
+
 /// Every step of a finite stream, through lanes that end one after the other and the last pool.
 #[test]
 fn resumes_at_every_step_of_a_finite_stream() {

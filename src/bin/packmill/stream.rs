@@ -13,6 +13,7 @@ use packmill::checkpoint::Whole;
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, Model};
+use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -80,10 +81,23 @@ impl Plan {
     }
 }
 
-/// Settles how long the stream is: with neither epochs nor steps, one epoch.
+/// Settles how long the stream is: with neither epochs nor steps, one epoch; with weights it needs steps, or a source
+/// that ends it.
 pub(crate) fn limit(recipe: &mut Recipe, epochs: Option<u64>, steps: Option<u64>) -> Result<()> {
     if epochs == Some(0) || steps == Some(0) {
         return Err(crate::usage("--epochs and --steps must be at least 1"));
+    }
+    if recipe.weights().is_some() {
+        let ends = recipe.on_exhausted == OnExhausted::Stop;
+        return match (epochs, steps) {
+            (Some(_), _) => Err(crate::usage(
+                "sources with weights have no common epochs: use --steps",
+            )),
+            (None, None) if !ends => Err(crate::usage(
+                "a mixture by weights never ends: give --steps, or on_exhausted: stop in the recipe",
+            )),
+            _ => Ok(()),
+        };
     }
     recipe.epochs = epochs.or(recipe.epochs);
     if recipe.epochs.is_none() && steps.is_none() {
