@@ -55,5 +55,15 @@ pub(crate) fn all() -> Vec<Config> {
             }
         }
     }
+    // Mixtures, whose weights change on the way.
+    for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
+        all.push(Config {
+            name: format!("{form}-mixture"),
+            recipe: format!(
+                "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [\"{paths}\"], weight: 2}}\n  - {{name: more, paths: [\"more/*\"], weight: 1}}\npack: {{sequence_length: 1024, lookahead: 24}}\nschedule: [{{row: 300, weights: {{chats: 1, more: 3}}}}]\nbatch: {{rows: 2}}\nlanes: 8\nhold: {hold}\n"
+            ),
+            worlds: vec![1, 2, 4, 8],
+        });
+    }
     all
 }

@@ -1,6 +1,7 @@
 //! The order, frozen: these digests may change only with a new `ORDER_VERSION` and a line under Breaking.
 
 use crate::corpus::{Corpus, SMALL, chats, zstd_frames};
+use packmill::Recipe;
 use packmill::pipeline::Loader;
 
 fn digest(corpus: &Corpus, paths: &str, more: &str) -> String {
@@ -77,5 +78,36 @@ fn split_records() {
     assert_eq!(
         digest(&corpus, "chats.jsonl", &more),
         "1710 rows a0cb1e741d6c700cc824282e57d92858"
+    );
+}
+
+/// Two sources drawn 3:1, and on a schedule.
+#[test]
+fn mixtures() {
+    let corpus = Corpus::new();
+    let chats = chats(400);
+    let lines: Vec<&str> = chats.split_inclusive('\n').collect();
+    corpus.write("a.jsonl", lines[..300].concat().as_bytes());
+    corpus.write("b.jsonl", lines[300..].concat().as_bytes());
+    let found = ["", "schedule: [{row: 100, weights: {a: 1, b: 2}}]"].map(|more| {
+        let text = format!(
+            "version: 1\nseed: 17\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [a.jsonl], weight: 3}}\n  - {{name: b, paths: [b.jsonl], weight: 1}}\n{}\n{more}\n",
+            SMALL.replace("epochs: 1\n", "")
+        );
+        let recipe = Recipe::parse(&text, corpus.dir.path()).unwrap();
+        let builder = Loader::builder(recipe).cache(corpus.cache()).steps(60);
+        let mut loader = builder.build().unwrap();
+        for batch in loader.by_ref() {
+            batch.unwrap();
+        }
+        let progress = loader.progress();
+        format!("{} rows {}", progress.rows, progress.digest)
+    });
+    assert_eq!(
+        found,
+        [
+            "240 rows 97d5fb523f674dce629406d31930f028",
+            "240 rows 106eb2dc8a98536b633641936f8b01ce"
+        ]
     );
 }
