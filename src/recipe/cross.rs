@@ -9,7 +9,8 @@ use super::tree::{Node, Tree};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names that a fault lists, and faults that look for the nearest one: more would take long and nobody would read it.
+/// Names that a fault lists, and faults that look for the nearest one: more would take long, and nobody would
+/// read it.
 const MOST_NAMES: usize = 8;
 const MOST_NEAREST: usize = 100;
 
@@ -119,6 +120,7 @@ impl<'a> Cross<'a> {
         }
     }
 
+    /// Keys that say nothing where no source has a weight.
     fn only_with_weights(&mut self) {
         if self.text("on_exhausted") == Some("stop") {
             let message = "expected null or repeat without weights, found \"stop\": epochs ends a stream of \
@@ -173,14 +175,17 @@ impl<'a> Cross<'a> {
 
     /// The sources' names; none where one of them is not known.
     fn source_names(&self) -> Option<BTreeSet<&'a str>> {
+        if !self.check.sound("sources") {
+            return None;
+        }
         let sources = 0..self.count("sources");
         sources
             .map(|index| self.text(&format!("sources[{index}].name")))
             .collect()
     }
 
-    /// Whether each key of the mapping at `path` is the name of a source. Names may hold what paths are made of,
-    /// so the lines are those of the entries.
+    /// Whether each key of the mapping at `path` is the name of a source. Names may hold what paths are made
+    /// of, so the lines are those of the entries.
     fn named(&mut self, path: &str, names: &BTreeSet<&str>) {
         let Some(Tree::Map(entries)) = self.root.at(path).map(|node| &node.tree) else {
             return;

@@ -13,7 +13,8 @@ pub struct SourceConfig {
     pub name: String,
     /// Globs, already joined to the recipe's folder.
     pub paths: Vec<String>,
-    /// Share of the delivered tokens in millionths, beside the others' weights. All sources have one or none has.
+    /// Share of the delivered tokens in millionths, beside the others' weights. All sources have one or none
+    /// has.
     #[serde(with = "weight::nullable")]
     pub weight: Option<u64>,
     /// First N records.

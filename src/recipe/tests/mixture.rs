@@ -203,19 +203,16 @@ fn a_mixture_from_json_or_rust_is_checked_too() {
     let mut recipe = Recipe::from_value(&value, Path::new("/nowhere")).unwrap();
     assert_eq!(recipe.sources[0].weight, Some(100_000));
     assert_eq!(recipe.checked().unwrap(), recipe);
-    recipe.sources[0].weight = Some(0);
     recipe.sources[1].weight = Some(1_000_000_000_001);
     recipe.schedule[0].weights.insert("c".to_owned(), 1);
     recipe.epochs = Some(1);
     let faults = recipe.checked().unwrap_err().faults;
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
-    let wrong = [
-        "sources[0].weight",
-        "sources[1].weight",
-        "epochs",
-        "schedule[0].weights.c",
-    ];
+    let wrong = ["sources[1].weight", "epochs", "schedule[0].weights.c"];
     assert_eq!(paths, wrong);
+    let unnamed = json!({"tokenizer": "m", "schedule": [{"row": 1, "weights": {"a": 1}}]});
+    let faults = Recipe::from_value(&unnamed, Path::new("/nowhere")).unwrap_err();
+    assert_eq!(faults.faults.len(), 1, "{faults}");
     let negative = json!({"row": 1, "weights": {"a": -1.0}});
     assert!(serde_json::from_value::<ScheduleEntry>(negative).is_err());
 }
