@@ -3,33 +3,24 @@
 //! One thread runs it. Everything that it decides follows from the lanes' ordered streams alone. What it knows
 //! about itself after a step is a [`Standing`], from which another process goes on ([`resume`](super::resume)).
 
-use super::encode::{Item, Outcome};
 use super::feed::Feed;
 use super::lane::Lane;
 use super::progress::{Delivery, Progress, Standing};
 use crate::batch::BatchWriter;
 use crate::channel::Sender;
 use crate::checkpoint::Phase;
-use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Example, Piece};
-use crate::ledger::{Ledger, Reason};
+use crate::error::{Error, Result};
+use crate::example::Piece;
+use crate::ledger::Ledger;
 use crate::order::draw::{Draw, MILLION};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::weights::Weights;
-use crate::pack::overlong::{self, Fitted};
 use crate::pack::{self, Scratch};
 use crate::places;
 use crate::recipe::{OnBadRecord, PackConfig};
 use crate::stats::{Lap, Stats};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Records that a lane may read without finding an example before it gives up, at least.
-const BARREN_RECORDS: u64 = 4_096;
-
-/// Bad records that are always forgiven with `skip`, so that a small corpus does not stop at its first.
-const FORGIVEN: u64 = 8;
 
 /// What the assembler is made with.
 pub(crate) struct Setup {
@@ -86,14 +77,14 @@ pub(crate) struct Assembler {
     /// Rows of the last pool that were made before a resume.
     pub(super) made_before: u64,
     /// This rank's rows in the step that is being made, filling rows included.
-    in_step: u64,
+    pub(super) in_step: u64,
     /// Whether pools can still be refilled: until the last pool takes its last example.
-    refillable: bool,
+    pub(super) refillable: bool,
     /// Tokens and examples drawn so far: their mean tells how far ahead workers should be.
-    drawn: (u64, u64),
+    pub(super) drawn: (u64, u64),
     packing: Duration,
     batching: Duration,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
 }
 
 impl Setup {
@@ -238,125 +229,6 @@ impl Assembler {
         }
     }
 
-    /// Books an item and keeps what is to be pooled of it.
-    fn take(&mut self, lane: usize, stream: usize, item: Item) -> Result<()> {
-        self.lanes[lane].took(stream, &item);
-        let Item {
-            origin,
-            outcome,
-            ends_block,
-        } = item;
-        let source = origin.source;
-        let blank = matches!(outcome, Outcome::Nothing);
-        if let (false, Some(read)) = (blank, self.lanes[lane].bad.get_mut(source as usize)) {
-            read.0 += 1;
-        }
-        let mut found = false;
-        match outcome {
-            Outcome::Examples(examples) => found = self.keep(lane, stream, source, examples)?,
-            Outcome::Dropped { reason, tokens } => self.ledger.dropped(source, reason, tokens),
-            Outcome::Nothing => {}
-            Outcome::Fatal(error) => return Err(error),
-            Outcome::Bad(error) => {
-                self.forgive(lane, source, error)?;
-                self.ledger.dropped(source, Reason::BadRecord, 0);
-            }
-            Outcome::Unreadable { error, bytes } => {
-                self.forgive(lane, source, error)?;
-                self.ledger.unreadable(source, bytes);
-            }
-        }
-        let blocks = self.setup.feed.dealt().sequences[stream].blocks();
-        let Lane {
-            number, streams, ..
-        } = &mut self.lanes[lane];
-        let barren = &mut streams[stream].barren;
-        if found {
-            *barren = (0, 0);
-            return Ok(());
-        }
-        barren.0 += u64::from(!blank);
-        barren.1 += u64::from(ends_block.is_some());
-        if barren.0 >= BARREN_RECORDS && barren.1 >= self.setup.lanes.share(blocks) {
-            return Err(Error::new(
-                Kind::Mask,
-                Stage::Order,
-                format!("a whole epoch of lane {number}, {} records, gave no example: all were dropped", barren.0),
-            )
-            .remedy("look at the ledger's reasons and at `packmill samples`: the mask may not fit the rows"));
-        }
-        Ok(())
-    }
-
-    /// Fits a record's examples to rows, for the pool to take piece by piece; whether any of it is kept.
-    fn keep(
-        &mut self,
-        lane: usize,
-        stream: usize,
-        source: u32,
-        examples: Vec<Example>,
-    ) -> Result<bool> {
-        let (mut pending, mut truncated, mut dropped) = (0, 0, Vec::new());
-        for example in examples {
-            self.drawn.0 += example.len() as u64;
-            self.drawn.1 += 1;
-            let fitted = self.fit(example)?;
-            truncated += fitted.truncated_tokens;
-            if fitted.dropped_tokens > 0 {
-                // Pieces of a split example are dropped for want of a target.
-                let reason = fitted.dropped.unwrap_or(Reason::NoTrainedToken);
-                dropped.push((reason, fitted.dropped_tokens));
-            }
-            for piece in fitted.pieces {
-                pending += piece.len() as u64;
-                self.lanes[lane].streams[stream].waiting.push_back(piece);
-            }
-        }
-        if pending > 0 {
-            self.ledger.kept(source, pending, truncated, &dropped);
-        } else {
-            let (reason, tokens) = dropped
-                .first()
-                .copied()
-                .unwrap_or((Reason::NoTrainedToken, 0));
-            self.ledger.dropped(source, reason, tokens);
-        }
-        Ok(pending > 0)
-    }
-
-    /// What is packed of an example.
-    pub(super) fn fit(&self, example: Example) -> Result<Fitted> {
-        let origin = example.origin;
-        overlong::fit(example, &self.setup.pack, self.setup.bos)
-            .map_err(|error| self.setup.feed.place(error, origin))
-    }
-
-    /// Lets a bad record pass within the recipe's limit.
-    fn forgive(&mut self, lane: usize, source: u32, error: Error) -> Result<()> {
-        let OnBadRecord::Skip { max_fraction } = self.setup.on_bad_record else {
-            return Err(error);
-        };
-        let Some((read, bad)) = self.lanes[lane].bad.get_mut(source as usize) else {
-            return Err(error);
-        };
-        *bad += 1;
-        let (read, bad) = (*read, *bad);
-        // Counts of records are far below 2^53, so that both sides are exact enough to agree on every machine.
-        if (bad as f64) > FORGIVEN as f64 + max_fraction * (read as f64) {
-            let message = format!(
-                "{bad} of {read} records of source `{}` in lane {} are bad, more than on_bad_record allows; the last: {error}",
-                self.setup
-                    .sources
-                    .get(source as usize)
-                    .map_or("", String::as_str),
-                self.lanes[lane].number,
-            );
-            return Err(Error::new(error.kind(), error.stage(), message)
-                .remedy("mend the source or raise max_fraction"));
-        }
-        Ok(())
-    }
-
     /// Packs the next row of a pool and sends what it completes.
     fn row(&mut self, lane: usize) -> Result<Option<Stopped>> {
         let mut lap = Lap::start();
@@ -372,7 +244,7 @@ impl Assembler {
         }
     }
 
-    fn emit(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
+    pub(super) fn emit(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
         let mut lap = Lap::start();
         self.setup.writer.push_row(self.next_row, segments)?;
         for piece in segments {
@@ -390,7 +262,7 @@ impl Assembler {
     }
 
     /// Counts a row of the step, and sends the batch that it completes.
-    fn row_done(&mut self) -> Result<Option<Stopped>> {
+    pub(super) fn row_done(&mut self) -> Result<Option<Stopped>> {
         self.in_step += 1;
         if !self.setup.writer.is_full() {
             return Ok(None);
@@ -452,75 +324,6 @@ impl Assembler {
             phase,
             lanes: lanes.map(|lane| lane.state(by_source)).collect(),
         })
-    }
-
-    /// What the lanes' pools still hold, one example of each lane in turn, through one last pool; then the
-    /// last step is filled.
-    fn pack_last(&mut self) -> Result<Stopped> {
-        // Their states stay as they are: a resume packs the last pool anew, up to where it was.
-        let by_source = self.setup.feed.dealt().by_source;
-        for lane in &mut self.lanes {
-            lane.state(by_source);
-        }
-        self.last_pool = Some(0);
-        let mut pools: Vec<VecDeque<Piece>> = self
-            .lanes
-            .iter_mut()
-            .map(|lane| lane.packer.drain().into())
-            .collect();
-        let mut packer = pack::packer(&self.setup.pack)?;
-        loop {
-            let mut empty = true;
-            for pool in &mut pools {
-                let Some(piece) = pool.pop_front() else {
-                    continue;
-                };
-                empty = false;
-                while !packer.wants() {
-                    let Some(row) = packer.row(&mut self.scratch) else {
-                        break;
-                    };
-                    if let Some(stopped) = self.emit_last(&row.segments)? {
-                        return Ok(stopped);
-                    }
-                }
-                packer.push(piece);
-            }
-            if empty {
-                break;
-            }
-        }
-        self.refillable = false;
-        while let Some(row) = packer.row(&mut self.scratch) {
-            if let Some(stopped) = self.emit_last(&row.segments)? {
-                return Ok(stopped);
-            }
-        }
-        if self.next_row == 0 {
-            return Err(Error::new(
-                Kind::Row,
-                Stage::Pack,
-                "the stream has no row: every record was dropped, or the sources hold none",
-            )
-            .remedy("look at `packmill samples`"));
-        }
-        while self.in_step > 0 {
-            self.setup.writer.push_filling_row()?;
-            if let Some(stopped) = self.row_done()? {
-                return Ok(stopped);
-            }
-        }
-        Ok(Stopped::Done)
-    }
-
-    /// Sends a row of the last pool, unless it was sent before a resume.
-    fn emit_last(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
-        let made = self.last_pool.get_or_insert(0);
-        *made += 1;
-        if *made <= self.made_before {
-            return Ok(None);
-        }
-        self.emit(segments)
     }
 
     /// Hands an error to the receiver, behind the batches that were made before it.

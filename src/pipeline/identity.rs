@@ -1,6 +1,6 @@
 //! Which stream it is: what a checkpoint is compared with.
 
-use super::loader::READ_AHEAD_BYTES;
+use super::builder::READ_AHEAD_BYTES;
 use super::model::Model;
 use super::sources::{Purpose, Sources};
 use crate::checkpoint::{

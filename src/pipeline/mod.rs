@@ -3,9 +3,10 @@
 //! - [`Model`]: the tokenizer and each source's templates and mask, loaded;
 //! - [`Sources`]: the corpus, opened, every source's blocks as one list;
 //! - `encode`: one record to examples, or to the reason why there are none;
-//! - `workers`, `feed`: records encoded ahead of time, each lane's results in the lane's order;
-//! - `assemble`: draw, pack, batch, send, on one thread;
-//! - [`Loader`]: what a trainer iterates; [`Progress`]: where the stream stood after a batch;
+//! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
+//! - `lane`, `assemble`, `take`, `last_pool`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
+//! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
+//! - [`fingerprint`]: which stream it is;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is.
 
 mod model;
@@ -19,16 +20,21 @@ mod encode;
 
 mod workers;
 
+mod stream;
+
 mod feed;
 
 mod lane;
 
 mod assemble;
+mod last_pool;
 mod progress;
 mod resume;
+mod take;
 
 mod identity;
 
+mod builder;
 mod loader;
 
 mod estimate;
@@ -36,9 +42,10 @@ mod samples;
 mod stop_token;
 mod warning;
 
+pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
 pub use identity::fingerprint;
-pub use loader::{Loader, LoaderBuilder, StopHandle, worker_count};
+pub use loader::{Loader, StopHandle};
 pub use model::{Model, SourceModel};
 pub use progress::{Progress, Refilled};
 pub use samples::{Sample, Samples};

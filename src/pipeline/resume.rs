@@ -5,7 +5,7 @@
 
 use super::assemble::Assembler;
 use super::encode::Outcome;
-use super::feed::{Begin, Dealt};
+use super::stream::{Begin, Dealt};
 use crate::checkpoint::{LaneState, Phase, Pooled, Whole};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Piece};

@@ -1,10 +1,11 @@
 //! What each record becomes before overlong, weights, shuffle, epochs and packing, in corpus order.
 
+use super::builder::{READ_AHEAD_BYTES, open_feed, worker_count};
 use super::encode::Outcome;
-use super::feed::{Begin, Dealt, Feed};
-use super::loader::{READ_AHEAD_BYTES, open_feed, worker_count};
+use super::feed::Feed;
 use super::model::Model;
 use super::sources::{Purpose, Sources};
+use super::stream::{Begin, Dealt};
 use crate::error::{Error, Result};
 use crate::example::Example;
 use crate::ledger::Reason;

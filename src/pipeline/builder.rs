@@ -1,0 +1,349 @@
+//! Setting up a loader: what is opened, checked and dealt before the first row.
+
+use super::assemble::{Assembler, Setup, Stopped};
+use super::feed::Feed;
+use super::identity;
+use super::loader::Loader;
+use super::model::Model;
+use super::progress::Progress;
+use super::resume::begins;
+use super::sources::{Purpose, Sources};
+use super::stream::{Begin, Dealt};
+use super::workers::{Workers, panicked};
+use crate::batch::{BatchSpec, BatchWriter, BufferPool, IdWidth};
+use crate::channel;
+use crate::checkpoint::{Fingerprint, Whole};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::order::lanes::{Lanes, Rank};
+use crate::order::sequence::Sequence;
+use crate::read::ReadAhead;
+use crate::recipe::{OnExhausted, Recipe};
+use crate::stats::Stats;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Stored bytes that may be read ahead at a time, over all lanes.
+pub(crate) const READ_AHEAD_BYTES: u64 = 64 << 20;
+
+/// Batch buffers kept beyond the channel's depth: the one that is written, and two with the trainer.
+const SPARE_BUFFERS: usize = 3;
+
+/// Sets up a [`Loader`]. Setters cannot fail; [`build`](LoaderBuilder::build) checks and opens everything.
+#[derive(Debug, Clone)]
+pub struct LoaderBuilder {
+    recipe: Recipe,
+    width: IdWidth,
+    steps: Option<u64>,
+    cache: Option<PathBuf>,
+    model: Option<Arc<Model>>,
+    rank: Rank,
+    resume: Option<Whole>,
+    checkpoints: Checkpoints,
+}
+
+/// Whether states are wanted that another process can go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoints {
+    None,
+    Wanted,
+}
+
+impl LoaderBuilder {
+    /// One rank of one, from the start, without end but the recipe's.
+    pub(super) fn new(recipe: Recipe) -> Self {
+        LoaderBuilder {
+            recipe,
+            width: IdWidth::I32,
+            steps: None,
+            cache: None,
+            model: None,
+            rank: Rank::ALONE,
+            resume: None,
+            checkpoints: Checkpoints::None,
+        }
+    }
+
+    /// Width of `input_ids` and labels: i32 (the default) or i64, which torch's losses want.
+    #[must_use]
+    pub fn width(mut self, width: IdWidth) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// Ends delivery after this many steps. Changes no row.
+    #[must_use]
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    /// Folder for spools, instead of the user's cache folder.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// A tokenizer and templates that were loaded before, with [`Model::load`] on the same recipe.
+    #[must_use]
+    pub fn model(mut self, model: Arc<Model>) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Delivers one rank's share of the rows. All ranks' shares together are the stream.
+    #[must_use]
+    pub fn rank(mut self, rank: Rank) -> Self {
+        self.rank = rank;
+        self
+    }
+
+    /// Prepares for [`Loader::state`]: the fingerprint of recipe, files, tokenizer and templates is taken at open.
+    #[must_use]
+    pub fn checkpoints(mut self) -> Self {
+        self.checkpoints = Checkpoints::Wanted;
+        self
+    }
+
+    /// Goes on from where a stream stood, whatever the number of its ranks was.
+    #[must_use]
+    pub fn resume(mut self, from: Whole) -> Self {
+        self.resume = Some(from);
+        self
+    }
+
+    /// Loads tokenizer and templates, opens the corpus and starts the threads.
+    ///
+    /// # Errors
+    /// Whatever is wrong with recipe, tokenizer, templates or corpus before the first record is encoded.
+    pub fn build(self) -> Result<Loader> {
+        let recipe = self.recipe;
+        let model = match self.model {
+            Some(model) => model,
+            None => Arc::new(Model::load(&recipe)?),
+        };
+        let workers = worker_count(&recipe);
+        let cache = match self.cache {
+            Some(cache) => cache,
+            None => crate::read::cache_folder()?,
+        };
+        let lanes = Lanes::new(recipe.lanes);
+        let io = ReadAhead::new(READ_AHEAD_BYTES)?;
+        let sources = Arc::new(Sources::open(
+            &recipe,
+            &model,
+            &io,
+            &cache,
+            Purpose::Stream(lanes),
+        )?);
+        let step_rows = step_rows(&recipe, self.rank)?;
+        let stats = Arc::new(Stats::default());
+        let (sender, receiver) = channel::bounded(recipe.prefetch);
+        let dealt = deal(&recipe, &sources, lanes, self.rank);
+        let resume = self.resume;
+        let fingerprint = match (self.checkpoints, &resume) {
+            (Checkpoints::None, None) => Fingerprint::default(),
+            _ => identity::of_opened(&recipe, &model, &sources)?,
+        };
+        if let Some(whole) = &resume {
+            fits(whole, &fingerprint)?;
+        }
+        let begin = match &resume {
+            Some(whole) => begins(whole, &dealt)?,
+            None => vec![Begin::default(); dealt.own.len() * dealt.sequences.len()],
+        };
+        let feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
+        let spec = BatchSpec {
+            rows: recipe.batch.rows,
+            sequence_length: recipe.pack.sequence_length,
+            pad_id: model.tokenizer.pad,
+            labels: recipe.batch.labels,
+            width: self.width,
+            segment_multiple: recipe.pack.segment_multiple,
+            max_segments: recipe.pack.max_segments,
+        };
+        let setup = Setup {
+            feed,
+            lanes,
+            rank: self.rank,
+            weights: recipe.weights(),
+            sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
+            pack: recipe.pack.clone(),
+            bos: model.tokenizer.bos.as_ref().map(|token| token.id),
+            on_bad_record: recipe.on_bad_record,
+            writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
+            step_rows,
+            steps: self.steps,
+            sender,
+            stats: Arc::clone(&stats),
+        };
+        let warnings = sources.warnings(&recipe);
+        let assembler = Assembler::new(setup)?;
+        let since = resume.as_ref().map_or(0, |whole| whole.rows);
+        let progress = match &resume {
+            Some(whole) => Progress::resumed(whole, self.rank),
+            None => Progress::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("packmill-pack".to_owned())
+            .spawn(move || assemble(assembler, resume))
+            .map_err(|e| {
+                Error::new(
+                    Kind::Io,
+                    Stage::Pack,
+                    "the packing thread cannot be started",
+                )
+                .caused_by(e)
+            })?;
+        Ok(Loader {
+            receiver,
+            thread: Some(thread),
+            progress,
+            rank: self.rank,
+            fingerprint: Arc::new(fingerprint),
+            since,
+            ended: false,
+            stats,
+            sources,
+            model,
+            warnings,
+        })
+    }
+}
+
+/// Rows of all ranks in a step; the refusals of what cannot be shared out.
+fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
+    let refuse = |message: String, remedy: String| {
+        Err(Error::new(Kind::Recipe, Stage::Order, message).remedy(remedy))
+    };
+    let (world, lanes, rows) = (rank.world_size, recipe.lanes, recipe.batch.rows as u64);
+    if world == 0 || rank.number >= world {
+        return refuse(
+            format!("rank {} of {world}", rank.number),
+            "ranks count from 0 to the world size - 1".to_owned(),
+        );
+    }
+    if !lanes.is_multiple_of(world) {
+        let fits: Vec<String> = (1..=lanes)
+            .filter(|size| lanes.is_multiple_of(*size))
+            .map(|size| size.to_string())
+            .collect();
+        let (below, above) = (lanes / world * world, lanes.div_ceil(world) * world);
+        let nearest = match below {
+            0 => above,
+            below if lanes - below <= above - lanes => below,
+            _ => above,
+        };
+        return refuse(
+            format!("{lanes} lanes cannot be dealt to {world} ranks"),
+            format!(
+                "a world size of {} does, or begin anew with lanes: {nearest}",
+                fits.join(", ")
+            ),
+        );
+    }
+    let stops = recipe.weights().is_some() && recipe.on_exhausted == OnExhausted::Stop;
+    if world > 1 && (recipe.epochs.is_some() || stops) {
+        let key = if stops {
+            "on_exhausted: stop"
+        } else {
+            "epochs"
+        };
+        return refuse(
+            format!("{key} with {world} ranks: lanes end at different rows"),
+            "count steps instead, or use one rank".to_owned(),
+        );
+    }
+    let a_round = rows * u64::from(world);
+    let step_rows = recipe.batch.step_rows.map_or(a_round, |rows| rows as u64);
+    if step_rows == 0 || !step_rows.is_multiple_of(a_round) {
+        return refuse(
+            format!("batch.step_rows {step_rows} is no multiple of {world} ranks × {rows} rows"),
+            format!("make it a multiple of {a_round}, or change batch.rows"),
+        );
+    }
+    Ok(step_rows)
+}
+
+/// Refuses to go on with another stream than the one that was begun.
+fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
+    let differences = whole.fingerprint.differences(fingerprint);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the checkpoint is of another stream: {}",
+        differences.join("; ")
+    );
+    Err(Error::new(Kind::Checkpoint, Stage::Checkpoint, message)
+        .remedy("restore what differs, or begin anew"))
+}
+
+/// What a rank is dealt: without weights all blocks as one list, with them each source's own.
+fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
+    let sequence = |name: &str, blocks, epochs| {
+        Sequence::new(recipe.seed, name, blocks, recipe.shuffle, epochs)
+    };
+    let by_source = recipe.weights().is_some();
+    let sequences = if by_source {
+        // A source that ends begins again, unless the stream ends with it.
+        let epochs = (recipe.on_exhausted == OnExhausted::Stop).then_some(1);
+        let configs = recipe.sources.iter().zip(sources.summaries());
+        configs
+            .map(|(source, opened)| sequence(&source.name, opened.blocks, epochs))
+            .collect()
+    } else {
+        vec![sequence("", sources.blocks(), recipe.epochs)]
+    };
+    Dealt {
+        sequences,
+        by_source,
+        lanes,
+        own: rank.lanes(lanes),
+    }
+}
+
+/// The recipe's number of workers, else the machine's cores.
+pub fn worker_count(recipe: &Recipe) -> usize {
+    recipe
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        .max(1)
+}
+/// Starts workers and joins them to lanes.
+pub(crate) fn open_feed(
+    sources: &Arc<Sources>,
+    dealt: Dealt,
+    begin: Vec<Begin>,
+    workers: usize,
+    io: ReadAhead,
+    stats: &Arc<Stats>,
+) -> Result<Feed> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let workers = Workers::start(workers, sources, stats, &cancelled)?;
+    Ok(Feed::new(
+        Arc::clone(sources),
+        dealt,
+        begin,
+        workers,
+        io,
+        Arc::clone(stats),
+    ))
+}
+
+/// The packing thread: an error, or a panic, is the last thing that the receiver gets.
+fn assemble(mut assembler: Assembler, resume: Option<Whole>) {
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(whole) = &resume {
+            assembler.resume(whole)?;
+        }
+        assembler.run()
+    }));
+    match stopped {
+        Ok(Ok(Stopped::Done | Stopped::Closed)) => {}
+        Ok(Err(error)) => assembler.fail(error),
+        Err(panic) => assembler.fail(panicked(panic.as_ref())),
+    }
+}

@@ -1,0 +1,78 @@
+//! The end of a finite stream: what the lanes' pools still hold.
+
+use super::assemble::{Assembler, Stopped};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::Piece;
+use crate::pack;
+use std::collections::VecDeque;
+
+impl Assembler {
+    /// What the lanes' pools still hold, one example of each lane in turn, through one last pool; then the
+    /// last step is filled.
+    pub(super) fn pack_last(&mut self) -> Result<Stopped> {
+        // Their states stay as they are: a resume packs the last pool anew, up to where it was.
+        let by_source = self.setup.feed.dealt().by_source;
+        for lane in &mut self.lanes {
+            lane.state(by_source);
+        }
+        self.last_pool = Some(0);
+        let mut pools: Vec<VecDeque<Piece>> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.packer.drain().into())
+            .collect();
+        let mut packer = pack::packer(&self.setup.pack)?;
+        loop {
+            let mut empty = true;
+            for pool in &mut pools {
+                let Some(piece) = pool.pop_front() else {
+                    continue;
+                };
+                empty = false;
+                while !packer.wants() {
+                    let Some(row) = packer.row(&mut self.scratch) else {
+                        break;
+                    };
+                    if let Some(stopped) = self.emit_last(&row.segments)? {
+                        return Ok(stopped);
+                    }
+                }
+                packer.push(piece);
+            }
+            if empty {
+                break;
+            }
+        }
+        self.refillable = false;
+        while let Some(row) = packer.row(&mut self.scratch) {
+            if let Some(stopped) = self.emit_last(&row.segments)? {
+                return Ok(stopped);
+            }
+        }
+        if self.next_row == 0 {
+            return Err(Error::new(
+                Kind::Row,
+                Stage::Pack,
+                "the stream has no row: every record was dropped, or the sources hold none",
+            )
+            .remedy("look at `packmill samples`"));
+        }
+        while self.in_step > 0 {
+            self.setup.writer.push_filling_row()?;
+            if let Some(stopped) = self.row_done()? {
+                return Ok(stopped);
+            }
+        }
+        Ok(Stopped::Done)
+    }
+
+    /// Sends a row of the last pool, unless it was sent before a resume.
+    fn emit_last(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
+        let made = self.last_pool.get_or_insert(0);
+        *made += 1;
+        if *made <= self.made_before {
+            return Ok(None);
+        }
+        self.emit(segments)
+    }
+}

@@ -1,0 +1,206 @@
+//! One lane's part of one sequence: which items of which blocks come, and what was made of them ahead of time.
+
+use super::encode::Item;
+use super::sources::Located;
+use super::workers::OpenBlock;
+use crate::example::{Cursor, Origin};
+use crate::order::lanes::Lanes;
+use crate::order::sequence::{Place, Sequence};
+use crate::read::Run;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What is dealt, and to whom.
+pub(crate) struct Dealt {
+    /// All sources' blocks as one list, or each source's own.
+    pub(crate) sequences: Vec<Sequence>,
+    /// Whether they are the sources' own.
+    pub(crate) by_source: bool,
+    /// All lanes.
+    pub(crate) lanes: Lanes,
+    /// Those that are fed, rising.
+    pub(crate) own: Vec<u32>,
+}
+
+impl Dealt {
+    /// One list of all blocks, dealt to every lane.
+    pub(crate) fn whole(sequence: Sequence, lanes: Lanes) -> Self {
+        Dealt {
+            sequences: vec![sequence],
+            by_source: false,
+            lanes,
+            own: (0..lanes.count()).collect(),
+        }
+    }
+
+    /// The streams of the lane at place `lane` of `own`, one a sequence.
+    pub(crate) fn streams(&self, lane: usize) -> Range<usize> {
+        let count = self.sequences.len();
+        lane * count..(lane + 1) * count
+    }
+}
+
+/// Where a stream begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Begin {
+    /// The first item that was not taken yet.
+    pub(crate) cursor: Cursor,
+    /// Items before the cursor that come once more, first: rising, none twice.
+    pub(crate) again: Vec<Cursor>,
+}
+
+/// What comes of one block: all of it, or only some items.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    pub(super) position: u64,
+    /// Rising.
+    pub(super) places: Vec<u64>,
+    /// From here on all.
+    pub(super) from: Option<u64>,
+}
+
+impl Part {
+    pub(super) fn whole(position: u64) -> Self {
+        Part {
+            position,
+            places: Vec::new(),
+            from: Some(0),
+        }
+    }
+
+    pub(super) fn wants(&self, place: u64) -> bool {
+        self.from.is_some_and(|from| place >= from) || self.places.binary_search(&place).is_ok()
+    }
+
+    /// Whether nothing from `place` on is wanted.
+    pub(super) fn is_over(&self, place: u64) -> bool {
+        self.from.is_none() && self.places.last().is_none_or(|&last| last < place)
+    }
+}
+
+/// One lane's place in one sequence and what was made ahead of it.
+pub(super) struct Stream {
+    /// Parts of blocks to issue before `next`.
+    pub(super) parts: VecDeque<Part>,
+    /// Index, within the lane, of the next whole block to issue.
+    pub(super) next: u64,
+    pub(super) slots: VecDeque<Slot>,
+    /// Number of the first slot of `slots`.
+    pub(super) first_slot: u64,
+    /// Records in slots, done or not.
+    pub(super) outstanding: usize,
+    /// Records that the next row may need.
+    pub(super) need: usize,
+    /// Records to make beyond that.
+    pub(super) reserve: usize,
+    pub(super) block: Block,
+}
+
+impl Stream {
+    pub(super) fn new(begin: Begin) -> Self {
+        let mut parts: VecDeque<Part> = VecDeque::new();
+        for Cursor { position, place } in begin.again {
+            match parts.back_mut() {
+                Some(part) if part.position == position => part.places.push(place),
+                _ => parts.push_back(Part {
+                    position,
+                    places: vec![place],
+                    from: None,
+                }),
+            }
+        }
+        let Cursor { position, place } = begin.cursor;
+        let mut next = position;
+        match parts.back_mut() {
+            Some(part) if part.position == position => part.from = Some(place),
+            _ if place > 0 => parts.push_back(Part {
+                position,
+                places: Vec::new(),
+                from: Some(place),
+            }),
+            _ => {}
+        }
+        if parts.back().is_some_and(|part| part.from.is_some()) {
+            next += 1;
+        }
+        Stream {
+            parts,
+            next,
+            slots: VecDeque::new(),
+            first_slot: 0,
+            outstanding: 0,
+            need: 0,
+            reserve: 32,
+            block: Block::Between,
+        }
+    }
+
+    /// Takes the next part of a block to issue.
+    pub(super) fn part(&mut self) -> Part {
+        self.parts.pop_front().unwrap_or_else(|| {
+            self.next += 1;
+            Part::whole(self.next - 1)
+        })
+    }
+
+    /// Keeps a place for a task's answer of about `records` records, and gives its number.
+    pub(super) fn open_slot(&mut self, records: usize) -> u64 {
+        self.slots.push_back(Slot::Waiting);
+        self.outstanding += records;
+        self.first_slot + self.slots.len() as u64 - 1
+    }
+
+    /// Files an item that needed no worker.
+    pub(super) fn put(&mut self, item: Item) {
+        self.slots.push_back(Slot::Done(vec![item].into_iter()));
+        self.outstanding += 1;
+    }
+}
+
+/// A task's answer, or the place kept for it.
+pub(super) enum Slot {
+    Waiting,
+    Done(std::vec::IntoIter<Item>),
+}
+
+/// The streamed block that a stream lies in.
+pub(super) enum Block {
+    /// None: the next position decides.
+    Between,
+    /// A worker or the read runtime has the reader.
+    Away(Open),
+    /// A run, partly issued; the reader waits.
+    Run {
+        open: Open,
+        reader: Box<OpenBlock>,
+        run: Arc<Run>,
+        /// What is wanted of it: records of the run and their places in the block's order.
+        order: Vec<(u64, u64)>,
+        issued: usize,
+    },
+    /// The sequence has ended.
+    Ended,
+}
+
+pub(super) struct Open {
+    pub(super) source: u32,
+    pub(super) place: Place,
+    pub(super) located: Located,
+    pub(super) part: Part,
+    /// Runs seen so far.
+    pub(super) runs: u64,
+    /// Items seen so far: the place of the next one.
+    pub(super) items: u64,
+}
+
+impl Open {
+    /// Of the item that comes next.
+    pub(super) fn origin(&self) -> Origin {
+        let at = Cursor {
+            position: self.part.position,
+            place: self.items,
+        };
+        self.located.origin(self.source, self.place.epoch, 0, at)
+    }
+}

@@ -1,0 +1,137 @@
+//! What becomes of an item that a lane takes: pieces for its pool, or a line in the ledger.
+
+use super::assemble::Assembler;
+use super::encode::{Item, Outcome};
+use super::lane::Lane;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::Example;
+use crate::ledger::Reason;
+use crate::pack::overlong::{self, Fitted};
+use crate::recipe::OnBadRecord;
+
+/// Records that a lane may read without finding an example before it gives up, at least.
+const BARREN_RECORDS: u64 = 4_096;
+
+/// Bad records that are always forgiven with `skip`, so that a small corpus does not stop at its first.
+const FORGIVEN: u64 = 8;
+
+impl Assembler {
+    /// Books an item and keeps what is to be pooled of it.
+    pub(super) fn take(&mut self, lane: usize, stream: usize, item: Item) -> Result<()> {
+        self.lanes[lane].took(stream, &item);
+        let Item {
+            origin,
+            outcome,
+            ends_block,
+        } = item;
+        let source = origin.source;
+        let blank = matches!(outcome, Outcome::Nothing);
+        if let (false, Some(read)) = (blank, self.lanes[lane].bad.get_mut(source as usize)) {
+            read.0 += 1;
+        }
+        let mut found = false;
+        match outcome {
+            Outcome::Examples(examples) => found = self.keep(lane, stream, source, examples)?,
+            Outcome::Dropped { reason, tokens } => self.ledger.dropped(source, reason, tokens),
+            Outcome::Nothing => {}
+            Outcome::Fatal(error) => return Err(error),
+            Outcome::Bad(error) => {
+                self.forgive(lane, source, error)?;
+                self.ledger.dropped(source, Reason::BadRecord, 0);
+            }
+            Outcome::Unreadable { error, bytes } => {
+                self.forgive(lane, source, error)?;
+                self.ledger.unreadable(source, bytes);
+            }
+        }
+        let blocks = self.setup.feed.dealt().sequences[stream].blocks();
+        let Lane {
+            number, streams, ..
+        } = &mut self.lanes[lane];
+        let barren = &mut streams[stream].barren;
+        if found {
+            *barren = (0, 0);
+            return Ok(());
+        }
+        barren.0 += u64::from(!blank);
+        barren.1 += u64::from(ends_block.is_some());
+        if barren.0 >= BARREN_RECORDS && barren.1 >= self.setup.lanes.share(blocks) {
+            return Err(Error::new(
+                Kind::Mask,
+                Stage::Order,
+                format!("a whole epoch of lane {number}, {} records, gave no example: all were dropped", barren.0),
+            )
+            .remedy("look at the ledger's reasons and at `packmill samples`: the mask may not fit the rows"));
+        }
+        Ok(())
+    }
+
+    /// Fits a record's examples to rows, for the pool to take piece by piece; whether any of it is kept.
+    fn keep(
+        &mut self,
+        lane: usize,
+        stream: usize,
+        source: u32,
+        examples: Vec<Example>,
+    ) -> Result<bool> {
+        let (mut pending, mut truncated, mut dropped) = (0, 0, Vec::new());
+        for example in examples {
+            self.drawn.0 += example.len() as u64;
+            self.drawn.1 += 1;
+            let fitted = self.fit(example)?;
+            truncated += fitted.truncated_tokens;
+            if fitted.dropped_tokens > 0 {
+                // Pieces of a split example are dropped for want of a target.
+                let reason = fitted.dropped.unwrap_or(Reason::NoTrainedToken);
+                dropped.push((reason, fitted.dropped_tokens));
+            }
+            for piece in fitted.pieces {
+                pending += piece.len() as u64;
+                self.lanes[lane].streams[stream].waiting.push_back(piece);
+            }
+        }
+        if pending > 0 {
+            self.ledger.kept(source, pending, truncated, &dropped);
+        } else {
+            let (reason, tokens) = dropped
+                .first()
+                .copied()
+                .unwrap_or((Reason::NoTrainedToken, 0));
+            self.ledger.dropped(source, reason, tokens);
+        }
+        Ok(pending > 0)
+    }
+
+    /// What is packed of an example.
+    pub(super) fn fit(&self, example: Example) -> Result<Fitted> {
+        let origin = example.origin;
+        overlong::fit(example, &self.setup.pack, self.setup.bos)
+            .map_err(|error| self.setup.feed.place(error, origin))
+    }
+
+    /// Lets a bad record pass within the recipe's limit.
+    fn forgive(&mut self, lane: usize, source: u32, error: Error) -> Result<()> {
+        let OnBadRecord::Skip { max_fraction } = self.setup.on_bad_record else {
+            return Err(error);
+        };
+        let Some((read, bad)) = self.lanes[lane].bad.get_mut(source as usize) else {
+            return Err(error);
+        };
+        *bad += 1;
+        let (read, bad) = (*read, *bad);
+        // Counts of records are far below 2^53, so that both sides are exact enough to agree on every machine.
+        if (bad as f64) > FORGIVEN as f64 + max_fraction * (read as f64) {
+            let message = format!(
+                "{bad} of {read} records of source `{}` in lane {} are bad, more than on_bad_record allows; the last: {error}",
+                self.setup
+                    .sources
+                    .get(source as usize)
+                    .map_or("", String::as_str),
+                self.lanes[lane].number,
+            );
+            return Err(Error::new(error.kind(), error.stage(), message)
+                .remedy("mend the source or raise max_fraction"));
+        }
+        Ok(())
+    }
+}
