@@ -163,6 +163,7 @@ impl Assembler {
 
     /// Refills a lane's pool under the weights of the row that it is for.
     fn fill(&mut self, lane: usize) -> Result<Filled> {
+        self.reread(lane)?;
         let streams = self.setup.feed.dealt().streams(lane);
         self.setup.feed.turn(streams.start)?;
         let mut lap = Lap::start();

@@ -28,6 +28,8 @@ pub(crate) struct Lane {
     pub(crate) bad: Vec<(u64, u64)>,
     /// What was last saved of it, while that is true.
     saved: Option<Arc<LaneState>>,
+    /// Where it goes on from, while its pool is not read again.
+    pub(crate) unread: Option<Arc<LaneState>>,
 }
 
 /// What a lane has of one sequence.
@@ -62,7 +64,26 @@ impl Lane {
             weights: 0,
             bad: vec![(0, 0); sources],
             saved: None,
+            unread: None,
         }
+    }
+
+    /// Goes on from `state`; its pool is read again when its turn comes.
+    pub(crate) fn go_on(&mut self, state: LaneState, draw: Draw) {
+        self.weights = state.weights;
+        self.draw = draw.with_drawn(state.streams.iter().map(|stream| stream.drawn));
+        (self.rows, self.ended) = (state.rows, state.ended);
+        self.bad.clone_from(&state.bad);
+        for (stream, state) in self.streams.iter_mut().zip(&state.streams) {
+            stream.cursor = Cursor {
+                position: state.position,
+                place: state.place,
+            };
+            stream.barren = state.barren;
+        }
+        let state = Arc::new(state);
+        self.saved = Some(Arc::clone(&state));
+        self.unread = Some(state);
     }
 
     /// Notes that it is about to change.

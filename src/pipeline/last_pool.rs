@@ -11,6 +11,9 @@ impl Assembler {
     /// last step is filled.
     pub(super) fn pack_last(&mut self) -> Result<Stopped> {
         // Their states stay as they are: a resume packs the last pool anew, up to where it was.
+        for lane in 0..self.lanes.len() {
+            self.reread(lane)?;
+        }
         let by_source = self.setup.feed.dealt().by_source;
         for lane in &mut self.lanes {
             lane.state(by_source);

@@ -70,7 +70,6 @@ impl Assembler {
             .iter()
             .map(|&number| self::lane(from, number, dealt).cloned())
             .collect::<Result<_>>()?;
-        let streams = dealt.sequences.len();
         // Every lane's records are asked for at once, so that all workers have something to do.
         for (place, lane) in own.iter().enumerate() {
             for (stream, id) in (0..).zip(self.setup.feed.dealt().streams(place)) {
@@ -78,12 +77,9 @@ impl Assembler {
                 self.setup.feed.need(id, count, 0);
             }
         }
-        for (place, lane) in own.iter().enumerate() {
-            let pieces = (0..streams)
-                .map(|stream| self.read_again(place, stream, lane))
-                .collect::<Result<Vec<_>>>()?;
-            self.restore(place, lane, &pieces)?;
-            places::reach(places::LANE_RESTORED);
+        for (lane, state) in self.lanes.iter_mut().zip(own) {
+            let draw = self.setup.draw(state.weights);
+            lane.go_on(state, draw);
         }
         let rank = self.setup.rank;
         self.progress.step = from.step;
@@ -98,6 +94,21 @@ impl Assembler {
             self.made_before = rows;
         }
         self.turn = self.next_turn();
+        Ok(())
+    }
+
+    /// Reads a lane's pool again, where it went on and its turn has come for the first time: so the first row waits for
+    /// one lane's pool and not for all.
+    pub(super) fn reread(&mut self, lane: usize) -> Result<()> {
+        let Some(state) = self.lanes[lane].unread.take() else {
+            return Ok(());
+        };
+        let streams = self.setup.feed.dealt().sequences.len();
+        let pieces = (0..streams)
+            .map(|stream| self.read_again(lane, stream, &state))
+            .collect::<Result<Vec<_>>>()?;
+        self.restore(lane, &state, &pieces)?;
+        places::reach(places::LANE_RESTORED);
         Ok(())
     }
 
@@ -163,20 +174,7 @@ impl Assembler {
             piece.tokens.start = wanted.first;
             Ok(piece)
         };
-        let draw = self.setup.draw(state.weights);
         let lane = &mut self.lanes[place_of_lane];
-        lane.touch();
-        lane.weights = state.weights;
-        lane.draw = draw.with_drawn(state.streams.iter().map(|stream| stream.drawn));
-        (lane.rows, lane.ended) = (state.rows, state.ended);
-        lane.bad.clone_from(&state.bad);
-        for (stream, state) in lane.streams.iter_mut().zip(&state.streams) {
-            stream.cursor = Cursor {
-                position: state.position,
-                place: state.place,
-            };
-            stream.barren = state.barren;
-        }
         for pooled in &state.pool {
             lane.packer.push(find(pooled)?);
         }
