@@ -3,6 +3,7 @@
 //! One thread runs it. Everything that it decides follows from the lanes' ordered streams alone. What it knows
 //! about itself after a step is a [`Standing`], from which another process goes on ([`resume`](super::resume)).
 
+use super::builder::Checkpoints;
 use super::feed::Feed;
 use super::lane::Lane;
 use super::progress::{Delivery, Progress, Standing};
@@ -38,6 +39,7 @@ pub(crate) struct Setup {
     pub(crate) step_rows: u64,
     /// Steps after which to stop, counted from the stream's start.
     pub(crate) steps: Option<u64>,
+    pub(super) checkpoints: Checkpoints,
     pub(crate) sender: Sender<Result<Delivery>>,
     pub(crate) stats: Arc<Stats>,
 }
@@ -281,7 +283,9 @@ impl Assembler {
             self.progress.steps += 1;
             self.progress.step += 1;
             self.step_begins += self.setup.step_rows;
-            self.progress.standing = Some(self.standing());
+            if self.setup.checkpoints == Checkpoints::Wanted {
+                self.progress.standing = Some(self.standing());
+            }
         }
         let tokens = batch.num_tokens();
         self.setup

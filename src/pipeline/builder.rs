@@ -45,7 +45,7 @@ pub struct LoaderBuilder {
 
 /// Whether states are wanted that another process can go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Checkpoints {
+pub(super) enum Checkpoints {
     None,
     Wanted,
 }
@@ -120,6 +120,8 @@ impl LoaderBuilder {
     /// Whatever is wrong with recipe, tokenizer, templates or corpus before the first record is encoded.
     pub fn build(self) -> Result<Loader> {
         let recipe = self.recipe;
+        // What the recipe alone can refuse is refused before anything is read.
+        let step_rows = step_rows(&recipe, self.rank)?;
         let model = match self.model {
             Some(model) => model,
             None => Arc::new(Model::load(&recipe)?),
@@ -138,7 +140,6 @@ impl LoaderBuilder {
             &cache,
             Purpose::Stream(lanes),
         )?);
-        let step_rows = step_rows(&recipe, self.rank)?;
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
         let dealt = deal(&recipe, &sources, lanes, self.rank);
@@ -176,6 +177,7 @@ impl LoaderBuilder {
             writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
             step_rows,
             steps: self.steps,
+            checkpoints: self.checkpoints,
             sender,
             stats: Arc::clone(&stats),
         };

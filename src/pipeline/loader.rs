@@ -64,9 +64,6 @@ impl Loader {
     /// [`LoaderBuilder::checkpoints`] asked for it: what a checkpoint holds.
     pub fn state(&self) -> Option<State> {
         let standing = self.progress.standing.as_ref()?;
-        if *self.fingerprint == Fingerprint::default() {
-            return None;
-        }
         Some(State {
             fingerprint: self.fingerprint.as_ref().clone(),
             rank: self.rank.number,

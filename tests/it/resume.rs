@@ -64,6 +64,23 @@ fn world(
     (rows, whole)
 }
 
+/// The rows of worlds that follow one another, and where the last of them stands; each goes on from the one before, up to
+/// a row.
+fn through(corpus: &Corpus, recipe: &Recipe, worlds: &[(u32, u64)]) -> (Vec<(u64, Digest)>, Whole) {
+    let mut from: Option<Whole> = None;
+    let mut rows = Vec::new();
+    for &(world_size, until) in worlds {
+        let before = from
+            .as_ref()
+            .map_or((0, 0), |whole| (whole.step, whole.rows));
+        let steps = before.0 + (until - before.1).div_ceil(u64::from(world_size));
+        let (more, whole) = world(corpus, recipe, world_size, from.as_ref(), Some(steps));
+        rows.extend(more);
+        from = whole;
+    }
+    (rows, from.unwrap())
+}
+
 fn recipes(corpus: &Corpus, more: &str) -> Vec<(String, Recipe)> {
     corpus.write("chats.jsonl", chats(300).as_bytes());
     corpus.write("chats.jsonl.zst", &zstd_frames(&chats(300), 7));
@@ -104,29 +121,21 @@ fn resumes_at_any_world_size() {
     for (name, recipe) in recipes(&corpus, "") {
         let (alone, end) = world(&corpus, &recipe, 1, None, Some(160));
         let end = end.unwrap();
-        // Sizes that follow one another, and rows that each delivers.
-        let mut from: Option<Whole> = None;
-        let mut rows = Vec::new();
-        for (world_size, until) in [
-            (2, 6),
-            (4, 42),
-            (1, 49),
-            (1, 50),
-            (4, 90),
-            (2, 132),
-            (1, 160),
-        ] {
-            let before = from
-                .as_ref()
-                .map_or((0, 0), |whole| (whole.step, whole.rows));
-            let steps = before.0 + (until - before.1).div_ceil(u64::from(world_size));
-            let (more, whole) = world(&corpus, &recipe, world_size, from.as_ref(), Some(steps));
-            rows.extend(more);
-            from = whole;
-        }
+        let (rows, last) = through(
+            &corpus,
+            &recipe,
+            &[
+                (2, 6),
+                (4, 42),
+                (1, 49),
+                (1, 50),
+                (4, 90),
+                (2, 132),
+                (1, 160),
+            ],
+        );
         assert_eq!(rows.len(), alone.len(), "{name}");
         assert_eq!(rows, alone, "{name}");
-        let last = from.unwrap();
         assert_eq!((last.digest, last.rows), (end.digest, end.rows), "{name}");
         assert_eq!(last.ledger, end.ledger, "{name}");
         assert_eq!(last.lanes, end.lanes, "{name}");
@@ -176,27 +185,20 @@ fn a_mixture_resumes_at_any_world_size_and_through_its_schedule() {
     let recipe = mixed(&corpus, "schedule: [{row: 60, weights: {a: 1, b: 1}}]");
     let (alone, end) = world(&corpus, &recipe, 1, None, Some(160));
     let end = end.unwrap();
-    let mut from: Option<Whole> = None;
-    let mut rows = Vec::new();
-    for (world_size, until) in [
-        (2, 6),
-        (4, 42),
-        (1, 59),
-        (1, 61),
-        (4, 97),
-        (2, 131),
-        (1, 160),
-    ] {
-        let before = from
-            .as_ref()
-            .map_or((0, 0), |whole| (whole.step, whole.rows));
-        let steps = before.0 + (until - before.1).div_ceil(u64::from(world_size));
-        let (more, whole) = world(&corpus, &recipe, world_size, from.as_ref(), Some(steps));
-        rows.extend(more);
-        from = whole;
-    }
+    let (rows, last) = through(
+        &corpus,
+        &recipe,
+        &[
+            (2, 6),
+            (4, 42),
+            (1, 59),
+            (1, 61),
+            (4, 97),
+            (2, 131),
+            (1, 160),
+        ],
+    );
     assert_eq!(rows, alone);
-    let last = from.unwrap();
     assert_eq!((&last.lanes, &last.ledger), (&end.lanes, &end.ledger));
     // A source of weight 0 is not drawn any more: what was pooled of it is delivered, no more is taken.
     let taken = |whole: &Whole| whole.ledger.sources[2].1.records.taken;
