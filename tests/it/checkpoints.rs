@@ -2,7 +2,7 @@
 
 use crate::corpus::{Corpus, chats};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::Output;
 
 const RECIPE: &str = "version: 1\ntokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\npack: {sequence_length: 512, lookahead: 8}\nbatch: {rows: 1}\nlanes: 4\nworkers: 2\n";
 
@@ -14,11 +14,9 @@ fn corpus() -> Corpus {
 }
 
 fn stream(corpus: &Corpus, arguments: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_packmill"))
-        .args(["stream", "--json"])
+    corpus
+        .packmill(&["stream", "--json"])
         .args(arguments.split(' '))
-        .current_dir(corpus.dir.path())
-        .env("PACKMILL_CACHE", corpus.cache())
         .output()
         .unwrap()
 }
@@ -124,10 +122,8 @@ fn verify_says_whether_the_stream_is_still_the_same() {
     let corpus = corpus();
     ranks(&corpus);
     let verify = |recipe: &str| {
-        Command::new(env!("CARGO_BIN_EXE_packmill"))
-            .args(["verify", "ck", "--json", "--recipe", recipe])
-            .current_dir(corpus.dir.path())
-            .env("PACKMILL_CACHE", corpus.cache())
+        corpus
+            .packmill(&["verify", "ck", "--json", "--recipe", recipe])
             .output()
             .unwrap()
     };

@@ -6,12 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn command(corpus: &Corpus, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_packmill"));
-    command
-        .args(args)
-        .current_dir(corpus.dir.path())
-        .env("PACKMILL_CACHE", corpus.cache());
-    command
+    corpus.packmill(args)
 }
 
 fn packmill(corpus: &Corpus, args: &[&str]) -> Output {

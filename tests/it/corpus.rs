@@ -5,6 +5,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A folder with `tokenizer/` in it, and what is added to it.
 pub(crate) struct Corpus {
@@ -70,6 +71,16 @@ impl Corpus {
             "version: 1\nseed: 17\ntokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [\"{paths}\"]\n{more}\n"
         );
         Recipe::parse(&text, self.dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    /// The binary, in this folder and with its own cache.
+    pub(crate) fn packmill(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_packmill"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("PACKMILL_CACHE", self.cache());
+        command
     }
 
     /// A folder for spools, inside this corpus' own.

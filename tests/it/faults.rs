@@ -283,12 +283,7 @@ fn bad_lines_and_a_cut_shard_of_a_streamed_source() {
 }
 
 fn packmill(corpus: &Corpus, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_packmill"));
-    command
-        .args(args)
-        .current_dir(corpus.dir.path())
-        .env("PACKMILL_CACHE", corpus.cache());
-    command
+    corpus.packmill(args)
 }
 
 /// A recipe over `chats.jsonl.zst`, whose text has to be spooled.
