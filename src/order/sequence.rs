@@ -61,6 +61,11 @@ impl Sequence {
         Some(Place { epoch, block })
     }
 
+    /// The order of one pass over the list, for whoever goes through all of it.
+    pub fn pass(&self, epoch: u64) -> Pass {
+        Pass(self.shuffled.then(|| self.shuffle(epoch)))
+    }
+
     fn shuffle(&self, epoch: u64) -> Shuffle {
         Shuffle::new(
             self.blocks,
@@ -86,6 +91,20 @@ impl Sequence {
     }
 }
 
+/// One pass over a list of blocks.
+#[derive(Debug, Clone)]
+pub struct Pass(Option<Shuffle>);
+
+impl Pass {
+    /// The block at place `index` of the pass; `index` must be below the number of blocks.
+    pub fn at(&self, index: u64) -> u64 {
+        match &self.0 {
+            Some(shuffle) => shuffle.at(index),
+            None => index,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +117,8 @@ mod tests {
             let all: Vec<Place> = (0..).map_while(|p| s.at(p)).collect();
             prop_assert_eq!(all.len() as u64, blocks * epochs);
             for (epoch, pass) in all.chunks(blocks as usize).enumerate() {
+                let alone = s.pass(epoch as u64);
+                prop_assert!((0..).zip(pass).all(|(index, place)| alone.at(index) == place.block));
                 let mut seen: Vec<u64> = pass.iter().map(|p| p.block).collect();
                 if shuffled { seen.sort_unstable(); }
                 prop_assert!(seen.into_iter().eq(0..blocks));

@@ -1,21 +1,21 @@
 //! `concat`: pieces joined in order of arrival and cut where the row ends.
 
-use super::{Packer, Row, Scratch};
-use crate::example::{Piece, Span};
+use super::{Packable, Packer, Row, Scratch};
+use crate::example::Span;
 use crate::recipe::PackConfig;
 
 /// Holds one row's worth of tokens. What a cut leaves stays first in the pool.
 #[derive(Debug)]
-pub(super) struct Concat {
+pub(super) struct Concat<P> {
     row: usize,
     multiple: usize,
     max_segments: usize,
-    pool: Vec<Piece>,
+    pool: Vec<P>,
     /// Tokens in the pool, each piece rounded up to `multiple`.
     total: usize,
 }
 
-impl Concat {
+impl<P: Packable> Concat<P> {
     /// Of a configuration that was checked.
     pub(super) fn new(config: &PackConfig) -> Self {
         Concat {
@@ -27,68 +27,58 @@ impl Concat {
         }
     }
 
-    fn padded(&self, piece: &Piece) -> usize {
-        piece.len().next_multiple_of(self.multiple)
+    fn padded(&self, piece: &P) -> usize {
+        piece.tokens().next_multiple_of(self.multiple)
     }
 }
 
-impl Packer for Concat {
+impl<P: Packable> Packer<P> for Concat<P> {
     fn lacks(&self, mean: u64) -> usize {
         super::examples(self.row.saturating_sub(self.total), mean)
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, piece: P) {
         self.total += self.padded(&piece);
         self.pool.push(piece);
     }
 
-    fn row(&mut self, _: &mut Scratch) -> Option<Row> {
+    fn row(&mut self, _: &mut Scratch) -> Option<Row<P>> {
         let mut room = self.row;
         let mut whole = 0;
-        let mut cut = None;
+        let mut cut = false;
         for piece in &self.pool {
             if whole == self.max_segments {
                 break;
             }
             let length = self.padded(piece);
             if length > room {
-                cut = beginning(piece, room);
+                cut = true;
                 break;
             }
             room -= length;
             whole += 1;
         }
-        let mut segments: Vec<Piece> = self.pool.drain(..whole).collect();
+        let mut segments: Vec<P> = self.pool.drain(..whole).collect();
         self.total -= self.row - room;
-        if let (Some(cut), Some(first)) = (cut, self.pool.first_mut()) {
-            let before = first.len().next_multiple_of(self.multiple);
-            let mut segment = first.clone();
-            segment.tokens.end = cut;
-            segment.last = false;
-            first.tokens.start = cut;
-            let after = first.len().next_multiple_of(self.multiple);
-            self.total -= before - after;
-            segments.push(segment);
+        if cut && let Some(first) = self.pool.first_mut() {
+            let before = first.tokens().next_multiple_of(self.multiple);
+            if let Some(beginning) = first.cut(room) {
+                let after = first.tokens().next_multiple_of(self.multiple);
+                self.total -= before - after;
+                segments.push(beginning);
+            }
         }
         (!segments.is_empty()).then_some(Row { segments })
     }
 
-    fn pool(&self) -> &[Piece] {
+    fn pool(&self) -> &[P] {
         &self.pool
     }
 
-    fn drain(&mut self) -> Vec<Piece> {
+    fn drain(&mut self) -> Vec<P> {
         self.total = 0;
         std::mem::take(&mut self.pool)
     }
-}
-
-/// Where a piece is cut so that its beginning fits into `room` tokens, if there is such a place.
-fn beginning(piece: &Piece, room: usize) -> Option<u32> {
-    let start = piece.tokens.start;
-    let wanted = start.saturating_add(u32::try_from(room).unwrap_or(u32::MAX));
-    let cut = cut_before(&piece.example.protected, wanted);
-    (cut > start).then_some(cut)
 }
 
 /// `cut`, or the start of the protected span that it would fall into.

@@ -1,8 +1,7 @@
 //! `knapsack`: the oldest piece and what fills the rest of the row best.
 
 use super::subset::{self, Price, Reach};
-use super::{Packer, Row};
-use crate::example::Piece;
+use super::{Packable, Packer, Row};
 use crate::recipe::PackConfig;
 
 /// A pool takes no more pieces than this to reach two rows' worth of tokens.
@@ -35,19 +34,19 @@ pub struct Scratch {
 
 /// A lane's pool. Lengths are in units of `segment_multiple` tokens, rounded up.
 #[derive(Debug)]
-pub(super) struct Knapsack {
+pub(super) struct Knapsack<P> {
     row: usize,
     multiple: usize,
     lookahead: usize,
     /// Most pieces that the end of a row is chosen from.
     choice: usize,
     max_segments: usize,
-    pieces: Vec<Piece>,
+    pieces: Vec<P>,
     lengths: Vec<u32>,
     total: usize,
 }
 
-impl Knapsack {
+impl<P: Packable> Knapsack<P> {
     /// Of a configuration that was checked.
     pub(super) fn new(config: &PackConfig) -> Self {
         Knapsack {
@@ -107,7 +106,7 @@ impl Knapsack {
         taken.sort_unstable();
     }
 
-    fn take(&mut self, taken: &[usize]) -> Row {
+    fn take(&mut self, taken: &[usize]) -> Row<P> {
         let mut segments = Vec::with_capacity(taken.len());
         let end = taken.last().map_or(0, |last| last + 1);
         let mut position = 0;
@@ -127,7 +126,7 @@ impl Knapsack {
     }
 }
 
-impl Packer for Knapsack {
+impl<P: Packable> Packer<P> for Knapsack<P> {
     fn lacks(&self, mean: u64) -> usize {
         let held = self.pieces.len();
         let short = self.row.saturating_mul(2).saturating_sub(self.total);
@@ -136,15 +135,15 @@ impl Packer for Knapsack {
         by_count.max(by_tokens.min(ENOUGH.saturating_sub(held)))
     }
 
-    fn push(&mut self, piece: Piece) {
-        let length = piece.len().div_ceil(self.multiple);
+    fn push(&mut self, piece: P) {
+        let length = piece.tokens().div_ceil(self.multiple);
         debug_assert!((1..=self.row).contains(&length), "pieces are fitted first");
         self.total += length;
         self.lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
         self.pieces.push(piece);
     }
 
-    fn row(&mut self, scratch: &mut Scratch) -> Option<Row> {
+    fn row(&mut self, scratch: &mut Scratch) -> Option<Row<P>> {
         if self.pieces.is_empty() {
             return None;
         }
@@ -152,11 +151,11 @@ impl Packer for Knapsack {
         Some(self.take(&scratch.taken))
     }
 
-    fn pool(&self) -> &[Piece] {
+    fn pool(&self) -> &[P] {
         &self.pieces
     }
 
-    fn drain(&mut self) -> Vec<Piece> {
+    fn drain(&mut self) -> Vec<P> {
         self.lengths.clear();
         self.total = 0;
         std::mem::take(&mut self.pieces)

@@ -26,12 +26,43 @@ pub const PACKER_VERSION: u32 = 1;
 /// The longest row: positions and `cu_seqlens` are i32.
 const LONGEST_ROW: usize = i32::MAX as usize;
 
+/// What rows are made of: a [`Piece`], or what stands for one where only lengths are known. Nothing else of it
+/// decides which row it comes into.
+pub trait Packable: Clone + Send {
+    /// Length in tokens, at least 1.
+    fn tokens(&self) -> usize;
+
+    /// Takes off a beginning of at most `room` tokens, the longest that may stand alone; none where even one token
+    /// may not be cut off. For `concat`, of a piece that is longer than `room`.
+    fn cut(&mut self, room: usize) -> Option<Self>;
+}
+
+impl Packable for Piece {
+    fn tokens(&self) -> usize {
+        self.len()
+    }
+
+    fn cut(&mut self, room: usize) -> Option<Piece> {
+        let start = self.tokens.start;
+        let wanted = start.saturating_add(u32::try_from(room).unwrap_or(u32::MAX));
+        let cut = concat::cut_before(&self.example.protected, wanted);
+        if cut <= start {
+            return None;
+        }
+        let mut beginning = self.clone();
+        beginning.tokens.end = cut;
+        beginning.last = false;
+        self.tokens.start = cut;
+        Some(beginning)
+    }
+}
+
 /// One packed row.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct Row<P = Piece> {
     /// Its segments in order of arrival, at least one. Their lengths, each rounded up to `segment_multiple`, add up
     /// to at most `sequence_length`.
-    pub segments: Vec<Piece>,
+    pub segments: Vec<P>,
 }
 
 /// Makes rows of pieces, one packer a lane.
@@ -45,7 +76,7 @@ pub struct Row {
 /// while packer.wants() and the lane has an example: fit it, push its pieces
 /// packer.row(scratch)
 /// ```
-pub trait Packer: Send {
+pub trait Packer<P: Packable = Piece>: Send {
     /// How many examples of `mean` tokens (at least 1) the pool lacks for the next row, so that they can be made
     /// ahead of time. An estimate, except that it is 0 exactly where the pool wants none, whatever the mean.
     fn lacks(&self, mean: u64) -> usize;
@@ -56,17 +87,17 @@ pub trait Packer: Send {
     }
 
     /// Takes the next piece in order of arrival. It is not longer than a row, except for `concat`.
-    fn push(&mut self, piece: Piece);
+    fn push(&mut self, piece: P);
 
     /// The next row, `None` where the pool is empty. May be called while the packer [wants](Packer::wants) more:
     /// so a pool is emptied at the end of a stream.
-    fn row(&mut self, scratch: &mut Scratch) -> Option<Row>;
+    fn row(&mut self, scratch: &mut Scratch) -> Option<Row<P>>;
 
     /// The pieces held, oldest first: with the configuration, all of a packer's state.
-    fn pool(&self) -> &[Piece];
+    fn pool(&self) -> &[P];
 
     /// Takes all pieces out, oldest first: at the end of a finite stream they go to one last pool.
-    fn drain(&mut self) -> Vec<Piece>;
+    fn drain(&mut self) -> Vec<P>;
 }
 
 /// An empty packer for one lane.
@@ -74,7 +105,7 @@ pub trait Packer: Send {
 /// # Errors
 /// [`Kind::Recipe`] where no row could be made: a length, multiple, look-ahead or number of segments of 0, or a
 /// `segment_multiple` that does not divide `sequence_length`.
-pub fn packer(config: &PackConfig) -> Result<Box<dyn Packer>> {
+pub fn packer<P: Packable + 'static>(config: &PackConfig) -> Result<Box<dyn Packer<P>>> {
     check(config)?;
     Ok(match config.strategy {
         Strategy::Knapsack => Box::new(knapsack::Knapsack::new(config)),

@@ -122,7 +122,7 @@ fn concat_ends_a_row_before_a_protected_span() {
 #[test]
 fn impossible_configurations_are_refused() {
     let good = config(Strategy::Knapsack, 12);
-    assert!(packer(&good).is_ok());
+    assert!(packer::<Piece>(&good).is_ok());
     for bad in [
         PackConfig {
             sequence_length: 0,
@@ -149,7 +149,7 @@ fn impossible_configurations_are_refused() {
             ..good.clone()
         },
     ] {
-        let error = packer(&bad).err().unwrap();
+        let error = packer::<Piece>(&bad).err().unwrap();
         assert_eq!(error.kind(), Kind::Recipe);
     }
 }
