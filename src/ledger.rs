@@ -4,7 +4,6 @@
 //! tokens in = delivered + truncated + dropped + pending. A record is in when its lane takes it from its
 //! source, delivered when the last of its kept pieces is in a row, dropped when none is kept, pending until then.
 
-use crate::example::Piece;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -211,15 +210,30 @@ impl Ledger {
         }
     }
 
-    /// Books a piece that left a pool in a row.
-    pub(crate) fn delivered(&mut self, piece: &Piece) {
-        if let Some(a) = self.account(piece.example.origin.source) {
-            let tokens = piece.len() as u64;
-            a.tokens.pending = a.tokens.pending.saturating_sub_unsigned(tokens);
-            a.tokens.delivered += tokens;
-            if piece.last {
-                a.records.pending -= 1;
-                a.records.delivered += 1;
+    /// Books a piece of so many tokens that left a pool in a row; `last`: it is its record's last one.
+    pub(crate) fn delivered(&mut self, source: u32, tokens: u64, last: bool) {
+        self.left(source, tokens, last);
+        self.passed(source, tokens, last);
+    }
+
+    /// Books a piece that left the pool in a row that another rank books.
+    pub(crate) fn left(&mut self, source: u32, tokens: u64, last: bool) {
+        if let Some(a) = self.account(source) {
+            let records = u64::from(last);
+            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
+                count.pending = count.pending.saturating_sub_unsigned(amount);
+                count.taken = count.taken.saturating_sub(amount);
+            }
+        }
+    }
+
+    /// Books a piece in a row, of a pool that another rank books.
+    pub(crate) fn passed(&mut self, source: u32, tokens: u64, last: bool) {
+        if let Some(a) = self.account(source) {
+            let records = u64::from(last);
+            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
+                count.taken += amount;
+                count.delivered += amount;
             }
         }
     }

@@ -26,8 +26,13 @@ pub const BATCH_SENT: &str = "batch sent";
 /// A resumed lane has read its pool again.
 pub const LANE_RESTORED: &str = "lane restored";
 
+/// What was counted is written under its temporary name.
+pub const LENGTHS_WRITTEN: &str = "lengths written";
+/// It has its name.
+pub const LENGTHS_PUBLISHED: &str = "lengths published";
+
 /// All of them.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 11] = [
     SPOOL_WRITTEN,
     SPOOL_PUBLISHED,
     CHECKPOINT_BEGUN,
@@ -37,6 +42,8 @@ pub const ALL: [&str; 9] = [
     ROW_PACKED,
     BATCH_SENT,
     LANE_RESTORED,
+    LENGTHS_WRITTEN,
+    LENGTHS_PUBLISHED,
 ];
 
 /// Calls `listener` at every place from now on. Only the first listener of a process is heard: false for others.

@@ -8,7 +8,7 @@ use super::keys::{Keys, word};
 use super::print::{ShardPrint, SourcePrint, TokenizerPrint};
 use crate::order::ORDER_VERSION;
 use crate::pack::PACKER_VERSION;
-use crate::recipe::Recipe;
+use crate::recipe::{Plan, Recipe};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -100,7 +100,9 @@ impl Fingerprint {
         keys.add("packer version", PACKER_VERSION);
         keys.tokenizer(tokenizer);
         keys.add("plan", word(plan));
-        keys.add("lanes", lanes);
+        if *plan == Plan::Lanes {
+            keys.add("lanes", lanes);
+        }
         keys.add("shuffle", shuffle);
         if *shuffle {
             keys.add("seed", seed);
@@ -122,6 +124,37 @@ impl Fingerprint {
             sources: sources.collect(),
             keys: keys.0,
         }
+    }
+
+    /// Whether rows are planned as one sequence, for ranks to take in turn.
+    pub(super) fn is_global(&self) -> bool {
+        self.keys
+            .get("plan")
+            .is_some_and(|plan| plan == &word(&Plan::Global))
+    }
+
+    /// What decides one source's examples, apart from which records there are, as one text.
+    pub(crate) fn examples_of(&self, source: u32) -> String {
+        /// Which records there are, and how often.
+        const RECORDS: [&str; 4] = ["form", "blocks", "limit", "weight in millionths"];
+        let own = self
+            .sources
+            .get(source as usize)
+            .into_iter()
+            .flat_map(|source| &source.keys);
+        let own = own.filter(|(key, _)| !RECORDS.contains(&key.as_str()));
+        let tokenizer = self
+            .keys
+            .iter()
+            .filter(|(key, _)| key.starts_with("tokenizer"));
+        let keys: Vec<_> = tokenizer.chain(own).collect();
+        // Texts have no way to fail.
+        serde_json::to_string(&keys).unwrap_or_default()
+    }
+
+    /// All of it as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// How many lanes the stream has; none where it does not say, or says no number from 1.

@@ -10,7 +10,14 @@ const MOST: u64 = 1 << 53;
 impl State {
     /// `Err` says, as a clause, the first thing that cannot be.
     pub(super) fn check(&self) -> Result<(), String> {
-        let Some(lanes) = self.fingerprint.lanes() else {
+        let global = self.fingerprint.is_global();
+        // One plan of all rows, which any number of ranks may share out.
+        let lanes = if global {
+            Some(1)
+        } else {
+            self.fingerprint.lanes()
+        };
+        let Some(lanes) = lanes else {
             return Err("the fingerprint does not say how many lanes there are".to_owned());
         };
         if !self.fingerprint.is_sound() {
@@ -19,7 +26,7 @@ impl State {
             );
         }
         let (rank, world) = (self.rank, self.world_size);
-        if rank >= world || !lanes.is_multiple_of(world) {
+        if rank >= world || !(global || lanes.is_multiple_of(world)) {
             return Err(format!(
                 "rank {rank} of {world} with {lanes} lanes makes no sense"
             ));
@@ -36,12 +43,27 @@ impl State {
                 "the lanes are not those of rank {rank} of {world}, with {lanes} in all"
             ));
         }
-        self.check_rows(lanes)?;
+        match global {
+            true => self.check_plan()?,
+            false => self.check_rows(lanes)?,
+        }
         self.check_ledger()?;
         self.lanes.iter().try_for_each(|lane| {
             self.check_lane(lane, lanes)
                 .map_err(|wrong| format!("lane {}: {wrong}", lane.lane))
         })
+    }
+
+    /// The first rank says where the plan stands, which is the same for all.
+    fn check_plan(&self) -> Result<(), String> {
+        let ended = self
+            .lanes
+            .iter()
+            .any(|lane| lane.ended || lane.rows != self.rows);
+        if ended || self.phase != Phase::Lanes {
+            return Err(format!("the plan does not stand at row {}", self.rows));
+        }
+        Ok(())
     }
 
     /// Lanes are in turn until one ends, which takes a finite stream and so a single rank.

@@ -1,4 +1,4 @@
-//! The sequential part: draw examples into pools, pack rows, write batches, send them.
+//! The sequential part of `plan: lanes`: draw examples into pools, pack rows, hand them to the outlet.
 //!
 //! One thread runs it. Everything that it decides follows from the lanes' ordered streams alone. What it knows
 //! about itself after a step is a [`Standing`], from which another process goes on ([`resume`](super::resume)).
@@ -6,50 +6,32 @@
 use super::builder::Checkpoints;
 use super::feed::Feed;
 use super::lane::Lane;
-use super::progress::{Delivery, Progress, Standing};
-use crate::batch::BatchWriter;
-use crate::channel::Sender;
+use super::outlet::{Delivering, Outlet, Stopped};
+use super::progress::Standing;
 use crate::checkpoint::Phase;
 use crate::error::{Error, Result};
 use crate::example::Piece;
 use crate::ledger::Ledger;
 use crate::order::draw::{Draw, MILLION};
-use crate::order::lanes::{Lanes, Rank};
+use crate::order::lanes::Lanes;
 use crate::order::weights::Weights;
 use crate::pack::{self, Scratch};
 use crate::places;
 use crate::recipe::{OnBadRecord, PackConfig};
-use crate::stats::{Lap, Stats};
+use crate::stats::Lap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What the assembler is made with.
 pub(crate) struct Setup {
     pub(crate) feed: Feed,
     pub(crate) lanes: Lanes,
-    pub(crate) rank: Rank,
     /// What sources are drawn by; none: all blocks are one list.
     pub(crate) weights: Option<Weights>,
     pub(crate) sources: Vec<String>,
     pub(crate) pack: PackConfig,
     pub(crate) bos: Option<u32>,
     pub(crate) on_bad_record: OnBadRecord,
-    pub(crate) writer: BatchWriter,
-    /// Rows of all ranks in a step.
-    pub(crate) step_rows: u64,
-    /// Steps after which to stop, counted from the stream's start.
-    pub(crate) steps: Option<u64>,
     pub(super) checkpoints: Checkpoints,
-    pub(crate) sender: Sender<Result<Delivery>>,
-    pub(crate) stats: Arc<Stats>,
-}
-
-/// Why the assembler stopped.
-pub(crate) enum Stopped {
-    /// The stream has ended, or its steps are made.
-    Done,
-    /// Nobody receives any more.
-    Closed,
 }
 
 /// What became of refilling a pool.
@@ -66,26 +48,20 @@ pub(crate) struct Assembler {
     pub(super) setup: Setup,
     /// This rank's, rising.
     pub(super) lanes: Vec<Lane>,
-    pub(super) progress: Progress,
+    pub(super) outlet: Outlet,
     pub(super) ledger: Ledger,
     /// Number of the next row that this rank makes.
     pub(super) next_row: u64,
-    /// Number of the first row of the step that is being made.
-    pub(super) step_begins: u64,
     /// The lane whose turn it is: its place among the own ones.
     pub(super) turn: usize,
     /// Rows that the last pool has made; none while the lanes are in turn.
     pub(super) last_pool: Option<u64>,
     /// Rows of the last pool that were made before a resume.
     pub(super) made_before: u64,
-    /// This rank's rows in the step that is being made, filling rows included.
-    pub(super) in_step: u64,
     /// Whether pools can still be refilled: until the last pool takes its last example.
     pub(super) refillable: bool,
     /// Tokens and examples drawn so far: their mean tells how far ahead workers should be.
     pub(super) drawn: (u64, u64),
-    packing: Duration,
-    batching: Duration,
     pub(super) scratch: Scratch,
 }
 
@@ -100,7 +76,7 @@ impl Setup {
 }
 
 impl Assembler {
-    pub(crate) fn new(setup: Setup) -> Result<Self> {
+    pub(crate) fn new(setup: Setup, delivering: Delivering) -> Result<Self> {
         let streams = setup.feed.dealt().sequences.len();
         let mut lanes = Vec::new();
         for (place, &number) in setup.feed.dealt().own.iter().enumerate() {
@@ -112,17 +88,13 @@ impl Assembler {
         Ok(Assembler {
             ledger: Ledger::new(&setup.sources),
             lanes,
-            progress: Progress::default(),
-            next_row: setup.rank.next_row(0),
-            step_begins: 0,
+            next_row: delivering.rank.next_row(0),
+            outlet: Outlet::new(delivering),
             turn: 0,
             last_pool: None,
             made_before: 0,
-            in_step: 0,
             refillable: true,
             drawn: (0, 0),
-            packing: Duration::ZERO,
-            batching: Duration::ZERO,
             scratch: Scratch::default(),
             setup,
         })
@@ -130,7 +102,7 @@ impl Assembler {
 
     /// Makes rows until the stream ends, its steps are made, or nobody receives any more.
     pub(crate) fn run(&mut self) -> Result<Stopped> {
-        if self.done() {
+        if self.outlet.done() {
             return Ok(Stopped::Done);
         }
         while self.lanes.iter().any(|lane| !lane.ended) {
@@ -155,10 +127,7 @@ impl Assembler {
         }
         let stopped = self.pack_last()?;
         if matches!(stopped, Stopped::Done) {
-            self.progress.ledger = Arc::new(self.ledger.clone());
-            let end = Delivery::End(self.progress.clone());
-            // A receiver that is gone wants no end either.
-            let _ = self.setup.sender.send(Ok(end));
+            self.outlet.end(Arc::new(self.ledger.clone()));
         }
         Ok(stopped)
     }
@@ -171,7 +140,7 @@ impl Assembler {
         let mut lap = Lap::start();
         self.reweigh(lane);
         while self.lanes[lane].packer.wants() {
-            if self.setup.sender.is_closed() {
+            if self.outlet.is_closed() {
                 return Ok(Filled::Closed);
             }
             let state = &mut self.lanes[lane];
@@ -185,7 +154,7 @@ impl Assembler {
             self.want(lane);
             let waited = lap.lap();
             let item = self.setup.feed.next(streams.start + stream)?;
-            self.packing += waited;
+            self.outlet.packed(waited);
             lap.lap();
             let Some(item) = item else {
                 for stream in streams {
@@ -196,7 +165,7 @@ impl Assembler {
             self.take(lane, stream, item)?;
         }
         self.want(lane);
-        self.packing += lap.lap();
+        self.outlet.packed(lap.lap());
         Ok(Filled::Full)
     }
 
@@ -240,7 +209,7 @@ impl Assembler {
         let row = state.packer.row(&mut self.scratch);
         state.rows += u64::from(row.is_some());
         places::reach(places::ROW_PACKED);
-        self.packing += lap.lap();
+        self.outlet.packed(lap.lap());
         match row {
             Some(row) => self.emit(&row.segments),
             None => Ok(None),
@@ -248,76 +217,37 @@ impl Assembler {
     }
 
     pub(super) fn emit(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
-        let mut lap = Lap::start();
-        self.setup.writer.push_row(self.next_row, segments)?;
         for piece in segments {
-            self.ledger.delivered(piece);
-            self.progress.tokens += piece.len() as u64;
-            self.progress.supervised_tokens += piece.num_label_tokens();
+            let source = piece.example.origin.source;
+            self.ledger
+                .delivered(source, piece.len() as u64, piece.last);
         }
-        self.next_row += u64::from(self.setup.rank.world_size);
-        self.progress.rows += 1;
+        self.outlet.push(self.next_row, segments)?;
+        self.next_row += u64::from(self.outlet.rank().world_size);
         if self.refillable {
-            self.progress.refilled();
+            self.outlet.progress.refilled();
         }
-        self.batching += lap.lap();
         self.row_done()
     }
 
-    /// Counts a row of the step, and sends the batch that it completes.
+    /// Sends the batch that the last row completed, if it did.
     pub(super) fn row_done(&mut self) -> Result<Option<Stopped>> {
-        self.in_step += 1;
-        if !self.setup.writer.is_full() {
+        let Some(full) = self.outlet.finish()? else {
             return Ok(None);
-        }
-        let mut lap = Lap::start();
-        let batch = self.setup.writer.finish()?;
-        self.progress.digest += batch.digest();
-        self.batching += lap.lap();
-        self.progress.ledger = Arc::new(self.ledger.clone());
-        self.progress.standing = None;
-        let ends_step =
-            self.in_step == self.setup.step_rows / u64::from(self.setup.rank.world_size);
-        if ends_step {
-            self.in_step = 0;
-            self.progress.steps += 1;
-            self.progress.step += 1;
-            self.step_begins += self.setup.step_rows;
-            if self.setup.checkpoints == Checkpoints::Wanted {
-                self.progress.standing = Some(self.standing());
-            }
-        }
-        let tokens = batch.num_tokens();
-        self.setup
-            .stats
-            .pack
-            .add(tokens, 0, std::mem::take(&mut self.packing));
-        self.setup
-            .stats
-            .batch
-            .add(tokens, 0, std::mem::take(&mut self.batching));
-        let delivery = Delivery::Batch(Box::new(batch), self.progress.clone());
-        if self.setup.sender.send(Ok(delivery)).is_err() {
-            return Ok(Some(Stopped::Closed));
-        }
-        places::reach(places::BATCH_SENT);
-        Ok((ends_step && self.done()).then_some(Stopped::Done))
-    }
-
-    /// Whether the steps asked for are made.
-    fn done(&self) -> bool {
-        self.setup
-            .steps
-            .is_some_and(|steps| self.progress.step >= steps)
+        };
+        let wanted = full.ends_step && self.setup.checkpoints == Checkpoints::Wanted;
+        let standing = wanted.then(|| self.standing());
+        let ledger = Arc::new(self.ledger.clone());
+        Ok(self.outlet.send(full, ledger, standing))
     }
 
     /// Where the stream stands after the step that was just made.
     fn standing(&mut self) -> Arc<Standing> {
         let by_source = self.setup.feed.dealt().by_source;
         // A finite stream has one rank, whose rows have no gaps, and its last step may be filled.
-        let next_row = match self.setup.rank.world_size {
+        let next_row = match self.outlet.rank().world_size {
             1 => self.next_row,
-            _ => self.step_begins,
+            _ => self.outlet.step_begins,
         };
         let phase = match self.last_pool {
             Some(rows) => Phase::LastPool { rows },
@@ -331,9 +261,7 @@ impl Assembler {
         })
     }
 
-    /// Hands an error to the receiver, behind the batches that were made before it.
     pub(crate) fn fail(&mut self, error: Error) {
-        // A receiver that is gone wants no error either.
-        let _ = self.setup.sender.send(Err(error));
+        self.outlet.fail(error);
     }
 }

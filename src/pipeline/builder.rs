@@ -1,10 +1,12 @@
 //! Setting up a loader: what is opened, checked and dealt before the first row.
 
-use super::assemble::{Assembler, Setup, Stopped};
+use super::assemble::{Assembler, Setup};
 use super::feed::Feed;
+use super::global::{self, Count, Epochs, Opening};
 use super::identity;
 use super::loader::Loader;
 use super::model::Model;
+use super::outlet::{Delivering, Stopped};
 use super::progress::Progress;
 use super::resume::begins;
 use super::sources::{Purpose, Sources};
@@ -17,8 +19,9 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
-use crate::recipe::{OnExhausted, Recipe};
+use crate::recipe::{OnExhausted, Plan, Recipe};
 use crate::stats::Stats;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +34,7 @@ pub(crate) const READ_AHEAD_BYTES: u64 = 64 << 20;
 const SPARE_BUFFERS: usize = 3;
 
 /// Sets up a [`Loader`]. Setters cannot fail; [`build`](LoaderBuilder::build) checks and opens everything.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LoaderBuilder {
     recipe: Recipe,
     width: IdWidth,
@@ -41,13 +44,27 @@ pub struct LoaderBuilder {
     rank: Rank,
     resume: Option<Whole>,
     checkpoints: Checkpoints,
+    counting: Arc<Tick>,
 }
+
+/// Is told how far counting has come; its error ends the opening.
+type Tick = dyn Fn(Count) -> Result<()> + Send + Sync;
 
 /// Whether states are wanted that another process can go on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checkpoints {
     None,
     Wanted,
+}
+
+impl fmt::Debug for LoaderBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoaderBuilder")
+            .field("recipe", &self.recipe)
+            .field("rank", &self.rank)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LoaderBuilder {
@@ -62,6 +79,7 @@ impl LoaderBuilder {
             rank: Rank::ALONE,
             resume: None,
             checkpoints: Checkpoints::None,
+            counting: Arc::new(|_| Ok(())),
         }
     }
 
@@ -107,6 +125,14 @@ impl LoaderBuilder {
         self
     }
 
+    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens; an error ends
+    /// the opening. What was in the cache counts too.
+    #[must_use]
+    pub fn counting(mut self, tick: impl Fn(Count) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.counting = Arc::new(tick);
+        self
+    }
+
     /// Goes on from where a stream stood, whatever the number of its ranks was.
     #[must_use]
     pub fn resume(mut self, from: Whole) -> Self {
@@ -133,29 +159,29 @@ impl LoaderBuilder {
         };
         let lanes = Lanes::new(recipe.lanes);
         let io = ReadAhead::new(READ_AHEAD_BYTES)?;
-        let sources = Arc::new(Sources::open(
-            &recipe,
-            &model,
-            &io,
-            &cache,
-            Purpose::Stream(lanes),
-        )?);
+        let purpose = match recipe.plan {
+            Plan::Lanes => Purpose::Stream(lanes),
+            Plan::Global => Purpose::Samples,
+        };
+        let sources = Arc::new(Sources::open(&recipe, &model, &io, &cache, purpose)?);
+        if recipe.plan == Plan::Global {
+            global::check(&sources)?;
+        }
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
-        let dealt = deal(&recipe, &sources, lanes, self.rank);
         let resume = self.resume;
-        let fingerprint = match (self.checkpoints, &resume) {
-            (Checkpoints::None, None) => Fingerprint::default(),
-            _ => identity::of_opened(&recipe, &model, &sources)?,
+        // A plan is kept under it.
+        let wanted = self.checkpoints == Checkpoints::Wanted || resume.is_some();
+        let (prints, fingerprint) = if wanted || recipe.plan == Plan::Global {
+            let prints = identity::prints(&recipe, &model, &sources)?;
+            let fingerprint = identity::of_opened(&recipe, &model, &prints);
+            (prints, fingerprint)
+        } else {
+            (Vec::new(), Fingerprint::default())
         };
         if let Some(whole) = &resume {
             fits(whole, &fingerprint)?;
         }
-        let begin = match &resume {
-            Some(whole) => begins(whole, &dealt)?,
-            None => vec![Begin::default(); dealt.own.len() * dealt.sequences.len()],
-        };
-        let feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
         let spec = BatchSpec {
             rows: recipe.batch.rows,
             sequence_length: recipe.pack.sequence_length,
@@ -165,32 +191,61 @@ impl LoaderBuilder {
             segment_multiple: recipe.pack.segment_multiple,
             max_segments: recipe.pack.max_segments,
         };
-        let setup = Setup {
-            feed,
-            lanes,
-            rank: self.rank,
-            weights: recipe.weights(),
-            sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
-            pack: recipe.pack.clone(),
-            bos: model.tokenizer.bos.as_ref().map(|token| token.id),
-            on_bad_record: recipe.on_bad_record,
+        let delivering = Delivering {
             writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
+            rank: self.rank,
             step_rows,
             steps: self.steps,
-            checkpoints: self.checkpoints,
             sender,
             stats: Arc::clone(&stats),
         };
+        let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
         let warnings = sources.warnings(&recipe);
-        let assembler = Assembler::new(setup)?;
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
         let progress = match &resume {
             Some(whole) => Progress::resumed(whole, self.rank),
             None => Progress::default(),
         };
+        let (packing, outlook) = match recipe.plan {
+            Plan::Global => {
+                let opening = Opening {
+                    recipe: &recipe,
+                    sources: &sources,
+                    bos,
+                    fingerprint: &fingerprint,
+                    prints: &prints,
+                    cache: &cache,
+                    workers,
+                    checkpoints: self.checkpoints,
+                    resume: resume.as_ref(),
+                    tick: self.counting.as_ref(),
+                };
+                let (epochs, outlook) = global::open(opening, delivering, io)?;
+                (Packing::Global(Box::new(epochs)), Some(outlook))
+            }
+            Plan::Lanes => {
+                let dealt = deal(&recipe, &sources, lanes, self.rank);
+                let begin = match &resume {
+                    Some(whole) => begins(whole, &dealt)?,
+                    None => vec![Begin::first(); dealt.own.len() * dealt.sequences.len()],
+                };
+                let setup = Setup {
+                    feed: open_feed(&sources, dealt, begin, workers, io, &stats)?,
+                    lanes,
+                    weights: recipe.weights(),
+                    sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
+                    pack: recipe.pack.clone(),
+                    bos,
+                    on_bad_record: recipe.on_bad_record,
+                    checkpoints: self.checkpoints,
+                };
+                let assembler = Box::new(Assembler::new(setup, delivering)?);
+                (Packing::Lanes(assembler, resume), None)
+            }
+        };
         let thread = std::thread::Builder::new()
             .name("packmill-pack".to_owned())
-            .spawn(move || assemble(assembler, resume))
+            .spawn(move || packing.run(workers))
             .map_err(|e| {
                 Error::new(
                     Kind::Io,
@@ -211,6 +266,7 @@ impl LoaderBuilder {
             sources,
             model,
             warnings,
+            outlook,
         })
     }
 }
@@ -227,7 +283,7 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
             "ranks count from 0 to the world size - 1".to_owned(),
         );
     }
-    if !lanes.is_multiple_of(world) {
+    if recipe.plan == Plan::Lanes && !lanes.is_multiple_of(world) {
         let fits: Vec<String> = (1..=lanes)
             .filter(|size| lanes.is_multiple_of(*size))
             .map(|size| size.to_string())
@@ -247,7 +303,8 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
         );
     }
     let stops = recipe.weights().is_some() && recipe.on_exhausted == OnExhausted::Stop;
-    if world > 1 && (recipe.epochs.is_some() || stops) {
+    let finite = recipe.plan == Plan::Lanes && (recipe.epochs.is_some() || stops);
+    if world > 1 && finite {
         let key = if stops {
             "on_exhausted: stop"
         } else {
@@ -255,7 +312,10 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
         };
         return refuse(
             format!("{key} with {world} ranks: lanes end at different rows"),
-            "count steps instead, or use one rank".to_owned(),
+            match stops {
+                true => "count steps instead, or use one rank".to_owned(),
+                false => "use plan: global, count steps instead, or use one rank".to_owned(),
+            },
         );
     }
     let a_round = rows * u64::from(world);
@@ -335,17 +395,32 @@ pub(crate) fn open_feed(
     ))
 }
 
-/// The packing thread: an error, or a panic, is the last thing that the receiver gets.
-fn assemble(mut assembler: Assembler, resume: Option<Whole>) {
-    let stopped = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(whole) = &resume {
-            assembler.resume(whole)?;
+/// The sequential part, of one plan or the other.
+enum Packing {
+    Lanes(Box<Assembler>, Option<Whole>),
+    Global(Box<Epochs>),
+}
+
+impl Packing {
+    /// The packing thread: an error, or a panic, is the last thing that the receiver gets.
+    fn run(mut self, workers: usize) {
+        let stopped = catch_unwind(AssertUnwindSafe(|| match &mut self {
+            Packing::Lanes(assembler, resume) => {
+                if let Some(whole) = &resume {
+                    assembler.resume(whole)?;
+                }
+                assembler.run()
+            }
+            Packing::Global(epochs) => epochs.run(workers),
+        }));
+        let error = match stopped {
+            Ok(Ok(Stopped::Done | Stopped::Closed)) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => panicked(panic.as_ref()),
+        };
+        match &mut self {
+            Packing::Lanes(assembler, _) => assembler.fail(error),
+            Packing::Global(epochs) => epochs.fail(error),
         }
-        assembler.run()
-    }));
-    match stopped {
-        Ok(Ok(Stopped::Done | Stopped::Closed)) => {}
-        Ok(Err(error)) => assembler.fail(error),
-        Err(panic) => assembler.fail(panicked(panic.as_ref())),
     }
 }

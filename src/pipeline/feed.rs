@@ -12,7 +12,7 @@
 
 use super::encode::{Item, Outcome};
 use super::sources::Sources;
-use super::stream::{Begin, Block, Dealt, Open, Slot, Stream};
+use super::stream::{Begin, Block, Dealt, Open, Part, Slot, Stream};
 use super::workers::{Advance, Event, OpenBlock, RecordRef, Task, Workers};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
@@ -77,6 +77,12 @@ impl Feed {
     pub(crate) fn need(&mut self, stream: usize, records: usize, reserve: usize) {
         let stream = &mut self.streams[stream];
         (stream.need, stream.reserve) = (records, reserve);
+    }
+
+    /// Asks for the block at a place of the sequence, after all that was asked for before. For a stream that brings
+    /// nothing else.
+    pub(crate) fn ask(&mut self, stream: usize, position: u64) {
+        self.streams[stream].parts.push_back(Part::whole(position));
     }
 
     /// Files what workers have answered and hands out what is needed next, without waiting: for `stream` first.
@@ -215,7 +221,7 @@ impl Feed {
         let mut bytes = 0;
         loop {
             let stream = &mut self.streams[id];
-            let part = stream.part();
+            let Some(part) = stream.part() else { break };
             let at = self.dealt.lanes.position(lane, part.position);
             let Some(place) = self.dealt.sequences[sequence].at(at) else {
                 stream.block = Block::Ended;

@@ -24,11 +24,12 @@ const REFERENCE_ENGINE: &str = "tokenizers 0.23.2";
 pub fn fingerprint(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<Fingerprint> {
     let io = ReadAhead::new(READ_AHEAD_BYTES)?;
     let sources = Sources::open(recipe, model, &io, cache, Purpose::Samples)?;
-    of_opened(recipe, model, &sources)
+    let prints = prints(recipe, model, &sources)?;
+    Ok(of_opened(recipe, model, &prints))
 }
 
-/// Looks at every shard's size, frames, beginning and end, and at all that makes rows of them.
-pub(crate) fn of_opened(recipe: &Recipe, model: &Model, sources: &Sources) -> Result<Fingerprint> {
+/// The fingerprint of sources that are open.
+pub(crate) fn of_opened(recipe: &Recipe, model: &Model, sources: &[SourcePrint]) -> Fingerprint {
     let tokenizer = &model.tokenizer;
     let tokenizer = TokenizerPrint {
         version: REFERENCE_ENGINE.to_owned(),
@@ -38,6 +39,15 @@ pub(crate) fn of_opened(recipe: &Recipe, model: &Model, sources: &Sources) -> Re
         eos: tokenizer.eos.as_ref().map(|token| token.id),
         pad: tokenizer.pad,
     };
+    Fingerprint::of(recipe, sources, &tokenizer)
+}
+
+/// Looks at every shard's size, frames, beginning and end.
+pub(crate) fn prints(
+    recipe: &Recipe,
+    model: &Model,
+    sources: &Sources,
+) -> Result<Vec<SourcePrint>> {
     let mut prints = Vec::new();
     for (number, summary) in (0..).zip(sources.summaries()) {
         let shards = open_shards(&sources.files(number), recipe.io)?;
@@ -53,7 +63,7 @@ pub(crate) fn of_opened(recipe: &Recipe, model: &Model, sources: &Sources) -> Re
             template: template.map(|source| source.templates.hash()),
         });
     }
-    Ok(Fingerprint::of(recipe, &prints, &tokenizer))
+    Ok(prints)
 }
 
 fn print(shard: &Arc<LocalShard>) -> Result<ShardPrint> {

@@ -1,6 +1,7 @@
 //! The end of a finite stream: what the lanes' pools still hold.
 
-use super::assemble::{Assembler, Stopped};
+use super::assemble::Assembler;
+use super::outlet::Stopped;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Piece;
 use crate::pack;
@@ -60,8 +61,8 @@ impl Assembler {
             )
             .remedy("look at `packmill samples`"));
         }
-        while self.in_step > 0 {
-            self.setup.writer.push_filling_row()?;
+        while self.outlet.in_step > 0 {
+            self.outlet.push_filling()?;
             if let Some(stopped) = self.row_done()? {
                 return Ok(stopped);
             }

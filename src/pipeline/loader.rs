@@ -1,6 +1,7 @@
 //! The loader: what a trainer iterates.
 
 use super::builder::LoaderBuilder;
+use super::global::Outlook;
 use super::model::Model;
 use super::progress::{Delivery, Progress};
 use super::sources::Sources;
@@ -47,6 +48,7 @@ pub struct Loader {
     pub(super) sources: Arc<Sources>,
     pub(super) model: Arc<Model>,
     pub(super) warnings: Vec<Warning>,
+    pub(super) outlook: Option<Outlook>,
 }
 
 impl Loader {
@@ -111,6 +113,11 @@ impl Loader {
     /// What is allowed, but perhaps not wanted.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// How long the stream is, which `plan: global` knows before its first batch.
+    pub fn outlook(&self) -> Option<&Outlook> {
+        self.outlook.as_ref()
     }
 
     /// What ends the stream from another thread.

@@ -4,7 +4,8 @@
 //! - [`Sources`]: the corpus, opened, every source's blocks as one list;
 //! - `encode`: one record to examples, or to the reason why there are none;
 //! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
-//! - `lane`, `assemble`, `take`, `last_pool`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
+//! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
+//! - `global`: the same for `plan: global`, planned from lengths that were counted before;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
 //! - [`fingerprint`]: which stream it is;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is.
@@ -28,9 +29,12 @@ mod lane;
 
 mod assemble;
 mod last_pool;
+mod outlet;
 mod progress;
 mod resume;
 mod take;
+
+mod global;
 
 mod identity;
 
@@ -44,6 +48,7 @@ mod warning;
 
 pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
+pub use global::{Count, Outlook};
 pub use identity::fingerprint;
 pub use loader::{Loader, StopHandle};
 pub use model::{Model, SourceModel};

@@ -5,6 +5,7 @@
 
 use super::assemble::Assembler;
 use super::encode::Outcome;
+use super::progress::Progress;
 use super::stream::{Begin, Dealt};
 use crate::checkpoint::{LaneState, Phase, Pooled, Whole};
 use crate::error::{Error, Kind, Result, Stage};
@@ -26,7 +27,7 @@ pub(crate) fn begins(from: &Whole, dealt: &Dealt) -> Result<Vec<Begin>> {
             if again.last().is_some_and(|last| *last >= cursor) {
                 return Err(odd(format!("lane {number} holds what it has not read yet")));
             }
-            begins.push(Begin { cursor, again });
+            begins.push(Begin::At { cursor, again });
         }
     }
     Ok(begins)
@@ -81,15 +82,13 @@ impl Assembler {
             let draw = self.setup.draw(state.weights);
             lane.go_on(state, draw);
         }
-        let rank = self.setup.rank;
-        self.progress.step = from.step;
-        self.step_begins = from.rows;
+        let rank = self.outlet.rank();
         self.next_row = rank.next_row(from.rows);
         if rank.number == 0 {
-            self.progress.digest = from.digest;
             self.ledger = from.ledger.clone();
         }
-        self.progress.ledger = std::sync::Arc::new(self.ledger.clone());
+        self.outlet.step_begins = from.rows;
+        self.outlet.progress = Progress::resumed(from, rank);
         if let Phase::LastPool { rows } = from.phase {
             self.made_before = rows;
         }
@@ -196,7 +195,7 @@ impl Assembler {
             return least.map_or(0, |lane| lane.place);
         }
         let lane = self.next_row % u64::from(self.setup.lanes.count());
-        let place = lane / u64::from(self.setup.rank.world_size);
+        let place = lane / u64::from(self.outlet.rank().world_size);
         usize::try_from(place).unwrap_or(0)
     }
 }

@@ -56,7 +56,7 @@ impl Samples {
         let stats = Arc::new(Stats::default());
         let sequence = Sequence::new(recipe.seed, "", sources.blocks(), false, Some(1));
         let dealt = Dealt::whole(sequence, Lanes::new(1));
-        let begin = vec![Begin::default()];
+        let begin = vec![Begin::first()];
         let mut feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
         feed.need(0, 64 * workers, 256 * workers);
         Ok(Samples {

@@ -11,7 +11,7 @@ use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
     open_shards, open_source, records_in_order,
 };
-use crate::recipe::{OnBadRecord, Recipe};
+use crate::recipe::{OnBadRecord, Plan, Recipe};
 use crate::render::row::{RowReader, Shape};
 use crate::shard::ShardFile;
 use std::fmt;
@@ -74,7 +74,7 @@ impl Located {
 pub(crate) enum Purpose {
     /// A stream of so many lanes.
     Stream(Lanes),
-    /// Reading through in corpus order.
+    /// Reading through in corpus order, or a plan of which no lanes are part.
     Samples,
 }
 
@@ -227,15 +227,22 @@ impl Sources {
 
     /// What is allowed, but perhaps not wanted.
     pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
+        if recipe.plan == Plan::Global {
+            // One pool, however many ranks.
+            return self.stop_tokens().collect();
+        }
         let held: Option<Vec<&Held>> = (0..).zip(&self.list).map(|(s, _)| self.held(s)).collect();
         let pools = held.and_then(|held| {
             let records: u64 = held.iter().map(|held| held.records()).sum();
             let bytes: u64 = held.iter().map(|held| held.decoded_bytes()).sum();
             Warning::pools(recipe, records, bytes / BYTES_A_TOKEN / records.max(1))
         });
+        pools.into_iter().chain(self.stop_tokens()).collect()
+    }
+
+    fn stop_tokens(&self) -> impl Iterator<Item = Warning> {
         let chats = self.list.iter().filter(|s| is_conversation(s.shape));
-        let stop_tokens = chats.filter_map(|s| Warning::stop_token(&s.name, &s.encoder));
-        pools.into_iter().chain(stop_tokens).collect()
+        chats.filter_map(|s| Warning::stop_token(&s.name, &s.encoder))
     }
 }
 

@@ -41,13 +41,28 @@ impl Dealt {
     }
 }
 
-/// Where a stream begins.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Begin {
-    /// The first item that was not taken yet.
-    pub(crate) cursor: Cursor,
-    /// Items before the cursor that come once more, first: rising, none twice.
-    pub(crate) again: Vec<Cursor>,
+/// What a stream brings.
+#[derive(Debug, Clone)]
+pub(crate) enum Begin {
+    /// The sequence, from somewhere on.
+    At {
+        /// The first item that was not taken yet.
+        cursor: Cursor,
+        /// Items before the cursor that come once more, first: rising, none twice.
+        again: Vec<Cursor>,
+    },
+    /// What is asked for, of held sources, in the order in which it is asked for.
+    Asked,
+}
+
+impl Begin {
+    /// All of the sequence.
+    pub(crate) fn first() -> Self {
+        Begin::At {
+            cursor: Cursor::default(),
+            again: Vec::new(),
+        }
+    }
 }
 
 /// What comes of one block: all of it, or only some items.
@@ -83,8 +98,8 @@ impl Part {
 pub(super) struct Stream {
     /// Parts of blocks to issue before `next`.
     pub(super) parts: VecDeque<Part>,
-    /// Index, within the lane, of the next whole block to issue.
-    pub(super) next: u64,
+    /// Index, within the lane, of the next whole block to issue; none where only what is asked for is.
+    pub(super) next: Option<u64>,
     pub(super) slots: VecDeque<Slot>,
     /// Number of the first slot of `slots`.
     pub(super) first_slot: u64,
@@ -100,7 +115,10 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(begin: Begin) -> Self {
         let mut parts: VecDeque<Part> = VecDeque::new();
-        for Cursor { position, place } in begin.again {
+        let Begin::At { cursor, again } = begin else {
+            return Stream::of(parts, None);
+        };
+        for Cursor { position, place } in again {
             match parts.back_mut() {
                 Some(part) if part.position == position => part.places.push(place),
                 _ => parts.push_back(Part {
@@ -110,7 +128,7 @@ impl Stream {
                 }),
             }
         }
-        let Cursor { position, place } = begin.cursor;
+        let Cursor { position, place } = cursor;
         let mut next = position;
         match parts.back_mut() {
             Some(part) if part.position == position => part.from = Some(place),
@@ -124,6 +142,10 @@ impl Stream {
         if parts.back().is_some_and(|part| part.from.is_some()) {
             next += 1;
         }
+        Stream::of(parts, Some(next))
+    }
+
+    fn of(parts: VecDeque<Part>, next: Option<u64>) -> Self {
         Stream {
             parts,
             next,
@@ -136,12 +158,14 @@ impl Stream {
         }
     }
 
-    /// Takes the next part of a block to issue.
-    pub(super) fn part(&mut self) -> Part {
-        self.parts.pop_front().unwrap_or_else(|| {
-            self.next += 1;
-            Part::whole(self.next - 1)
-        })
+    /// Takes the next part of a block to issue; none where nothing more was asked for.
+    pub(super) fn part(&mut self) -> Option<Part> {
+        if let Some(part) = self.parts.pop_front() {
+            return Some(part);
+        }
+        let next = self.next.as_mut()?;
+        *next += 1;
+        Some(Part::whole(*next - 1))
     }
 
     /// Keeps a place for a task's answer of about `records` records, and gives its number.

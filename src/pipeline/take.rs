@@ -12,9 +12,6 @@ use crate::recipe::OnBadRecord;
 /// Records that a lane may read without finding an example before it gives up, at least.
 const BARREN_RECORDS: u64 = 4_096;
 
-/// Bad records that are always forgiven with `skip`, so that a small corpus does not stop at its first.
-const FORGIVEN: u64 = 8;
-
 impl Assembler {
     /// Books an item and keeps what is to be pooled of it.
     pub(super) fn take(&mut self, lane: usize, stream: usize, item: Item) -> Result<()> {
@@ -111,16 +108,15 @@ impl Assembler {
 
     /// Lets a bad record pass within the recipe's limit.
     fn forgive(&mut self, lane: usize, source: u32, error: Error) -> Result<()> {
-        let OnBadRecord::Skip { max_fraction } = self.setup.on_bad_record else {
+        if self.setup.on_bad_record == OnBadRecord::Stop {
             return Err(error);
-        };
+        }
         let Some((read, bad)) = self.lanes[lane].bad.get_mut(source as usize) else {
             return Err(error);
         };
         *bad += 1;
         let (read, bad) = (*read, *bad);
-        // Counts of records are far below 2^53, so that both sides are exact enough to agree on every machine.
-        if (bad as f64) > FORGIVEN as f64 + max_fraction * (read as f64) {
+        if !self.setup.on_bad_record.forgives(read, bad) {
             let message = format!(
                 "{bad} of {read} records of source `{}` in lane {} are bad, more than on_bad_record allows; the last: {error}",
                 self.setup

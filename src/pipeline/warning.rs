@@ -2,7 +2,7 @@
 
 use super::encode::Encoder;
 use super::stop_token;
-use crate::recipe::{Recipe, Strategy};
+use crate::recipe::{Plan, Recipe, Strategy};
 use std::fmt;
 
 /// Something that is allowed, but that the user may not want.
@@ -31,6 +31,9 @@ const MOST_POOLED: u64 = 4_096;
 impl Warning {
     /// The pools' warning, where it applies to an epoch of `records` records of `mean` tokens, about.
     pub(crate) fn pools(recipe: &Recipe, records: u64, mean: u64) -> Option<Self> {
+        if recipe.plan == Plan::Global {
+            return None;
+        }
         let rows_of = |rows: u64| (rows * recipe.pack.sequence_length as u64).div_ceil(mean.max(1));
         let a_lane = match recipe.pack.strategy {
             Strategy::Knapsack => (recipe.pack.lookahead as u64).max(rows_of(2).min(MOST_POOLED)),
@@ -84,7 +87,7 @@ impl Warning {
     pub fn remedy(&self) -> &'static str {
         match self {
             Warning::PoolsHoldMuch { .. } => {
-                "fewer `lanes` or a smaller `lookahead`; plan: global, which has one pool, is not built yet"
+                "plan: global, which has one pool, or fewer `lanes`, or a smaller `lookahead`"
             }
             Warning::StopTokenUntrained { .. } => {
                 "put the end-of-turn token inside the template's generation tags, or set end_of_turn: true"

@@ -256,25 +256,6 @@ impl Worker {
     }
 
     fn held(&self, records: Vec<RecordRef>, scratch: &mut Scratch) -> Vec<Item> {
-        let one = |record: &RecordRef, origin: Origin, scratch: &mut Scratch| {
-            let mut lap = Lap::start();
-            let entry = self
-                .sources
-                .held(record.source)
-                .map(|held| held.read(record.located.block));
-            match entry {
-                Some(Ok(Entry::Record(line))) => {
-                    scratch.read(line.len(), lap.lap());
-                    guarded(|| self.sources.encode(&line, origin, scratch))
-                }
-                Some(Ok(Entry::Blank)) => Outcome::Nothing,
-                Some(Ok(Entry::Bad(bad))) => unread(bad),
-                Some(Err(error)) => Outcome::Fatal(error),
-                None => {
-                    Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "not a held source"))
-                }
-            }
-        };
         let mut items = Vec::with_capacity(records.len());
         for record in records {
             let at = Cursor {
@@ -285,7 +266,8 @@ impl Worker {
             let outcome = if self.cancelled.load(Relaxed) {
                 Outcome::Nothing
             } else {
-                one(&record, origin, scratch).placed(|error| self.sources.place(error, origin))
+                read_and_encode(&self.sources, record.located, origin, scratch)
+                    .placed(|error| self.sources.place(error, origin))
             };
             items.push(Item {
                 origin,
@@ -362,6 +344,27 @@ impl Worker {
             self.stats.read.add(0, 0, lap.lap());
         }
         advance
+    }
+}
+
+/// Reads a record of a held source and encodes it.
+pub(super) fn read_and_encode(
+    sources: &Sources,
+    located: Located,
+    origin: Origin,
+    scratch: &mut Scratch,
+) -> Outcome {
+    let mut lap = Lap::start();
+    let held = sources.held(origin.source);
+    match held.map(|held| held.read(located.block)) {
+        Some(Ok(Entry::Record(line))) => {
+            scratch.read(line.len(), lap.lap());
+            guarded(|| sources.encode(&line, origin, scratch))
+        }
+        Some(Ok(Entry::Blank)) => Outcome::Nothing,
+        Some(Ok(Entry::Bad(bad))) => unread(bad),
+        Some(Err(error)) => Outcome::Fatal(error),
+        None => Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "not a held source")),
     }
 }
 

@@ -164,6 +164,11 @@ impl Held {
         self.blocks.locate(block)
     }
 
+    /// The blocks of a shard; none past the last shard.
+    pub fn blocks_of(&self, shard: u32) -> Option<Range<u64>> {
+        self.blocks.list(shard)
+    }
+
     /// Reads one block. An error is one of reading; what is wrong with the record alone is an [`Entry::Bad`].
     pub fn read(&self, block: u64) -> Result<Entry> {
         let located = self.locate(block);

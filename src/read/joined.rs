@@ -37,6 +37,12 @@ impl Joined {
         let list = self.starts.partition_point(|start| *start <= item) - 1;
         Some((u32::try_from(list).ok()?, item - self.starts[list]))
     }
+
+    /// The items of a list; none past the last list.
+    pub fn list(&self, list: u32) -> Option<std::ops::Range<u64>> {
+        let at = usize::try_from(list).ok()?;
+        Some(*self.starts.get(at)?..*self.starts.get(at + 1)?)
+    }
 }
 
 #[cfg(test)]
@@ -51,12 +57,14 @@ mod tests {
                 .zip(&lengths)
                 .flat_map(|(list, &length)| (0..length).map(move |at| (list, at)))
                 .collect();
-            let joined = Joined::of(lengths);
+            let joined = Joined::of(lengths.iter().copied());
             prop_assert_eq!(joined.len(), walked.len() as u64);
             for (item, place) in (0..).zip(&walked) {
                 prop_assert_eq!(joined.locate(item), Some(*place));
             }
             prop_assert_eq!(joined.locate(joined.len()), None);
+            let lists: Vec<u64> = (0..).map_while(|list| joined.list(list)).map(|l| l.end - l.start).collect();
+            prop_assert_eq!(lists, lengths);
         }
     }
 }

@@ -118,6 +118,11 @@ impl<'a> Cross<'a> {
             );
             self.fault("epochs", message);
         }
+        if self.text("plan") == Some("global") {
+            let message = "expected lanes beside weights, found \"global\": an epoch has every record once, \
+                 whatever the weights";
+            self.fault("plan", message);
+        }
     }
 
     /// Keys that say nothing where no source has a weight.

@@ -80,8 +80,10 @@ pub(super) static RECIPE: Section = Section {
                     "lanes",
                     "Endless streams of any size, resumable at any world size.",
                 ),
-                choice("global", "Exact epochs on any number of ranks.")
-                    .later("use plan: lanes; for exact epochs, epochs with world size 1"),
+                choice(
+                    "global",
+                    "Exact epochs on any number of ranks, of sources that are held.",
+                ),
             ]),
             "How the order is dealt to ranks.",
         ),

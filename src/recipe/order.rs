@@ -9,4 +9,6 @@ pub enum Plan {
     /// Lanes: endless streams of any size.
     #[default]
     Lanes,
+    /// Exact epochs of held sources on any number of ranks.
+    Global,
 }

@@ -17,6 +17,22 @@ pub enum OnBadRecord {
     },
 }
 
+/// Bad records that are always forgiven with `skip`, so that a small corpus does not stop at its first.
+const FORGIVEN: u64 = 8;
+
+impl OnBadRecord {
+    /// Whether `bad` bad ones among `read` records may pass.
+    pub(crate) fn forgives(self, read: u64, bad: u64) -> bool {
+        match self {
+            OnBadRecord::Stop => bad == 0,
+            // Counts of records are far below 2^53, so that both sides are exact enough to agree on every machine.
+            OnBadRecord::Skip { max_fraction } => {
+                bad as f64 <= FORGIVEN as f64 + max_fraction * (read as f64)
+            }
+        }
+    }
+}
+
 /// How local shards are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::Whole;
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model};
+use packmill::pipeline::{Loader, Model, Outlook};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -32,6 +32,7 @@ pub(crate) struct Run {
     pub(crate) stats: Vec<StageStats>,
     pub(crate) workers: usize,
     pub(crate) ending: Ending,
+    pub(crate) outlook: Option<Outlook>,
 }
 
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
@@ -163,8 +164,22 @@ pub(crate) fn drive(
     if let Some(steps) = steps {
         builder = builder.steps(steps);
     }
+    let counts = bar.clone();
+    let builder = builder.counting(move |count| {
+        let (done, of) = (
+            show::number::exact(count.done),
+            show::number::exact(count.of),
+        );
+        counts.set_message(format!("counting tokens: {done} of {of} records"));
+        Ok(())
+    });
     let mut loader = builder.build()?;
     interrupt.stops(&loader);
+    let outlook = loader.outlook().cloned();
+    if let Some(outlook) = &outlook {
+        bar.suspend(|| show::outlook(outlook));
+        expect(&bar, steps.into_iter().chain(outlook.last_step).min());
+    }
     for warning in loader.warnings() {
         bar.suspend(|| show::warning(warning));
     }
@@ -223,6 +238,7 @@ pub(crate) fn drive(
         stats: loader.stats(),
         workers,
         ending,
+        outlook,
     };
     if ending == Ending::Interrupted {
         interrupt::leave(loader);
@@ -239,15 +255,23 @@ fn bar(steps: Option<u64>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
+    expect(&bar, steps);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// Says how many steps there will be.
+fn expect(bar: &ProgressBar, steps: Option<u64>) {
     let style = match steps {
-        Some(_) => "{bar:30.green} {pos}/{len} steps  {msg}",
+        Some(steps) => {
+            bar.set_length(steps);
+            "{bar:30.green} {pos}/{len} steps  {msg}"
+        }
         None => "{spinner:.green} {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
 
 fn show(bar: &ProgressBar, loader: &Loader, elapsed: Duration) {
@@ -299,7 +323,7 @@ impl Run {
     /// The one JSON object of `--json`.
     pub(crate) fn json(&self) -> serde_json::Value {
         let p = &self.progress;
-        json!({
+        let mut all = json!({
             "ending": self.ending.name(),
             "rows": p.rows,
             "steps": p.steps,
@@ -316,7 +340,16 @@ impl Run {
             "peak_anon_bytes": self.peak_anon,
             "digest": p.digest.to_string(),
             "ledger": p.ledger.as_ref(),
-        })
+        });
+        if let Some(outlook) = &self.outlook {
+            all["outlook"] = json!({
+                "rows": outlook.rows,
+                "steps": outlook.steps,
+                "last_step": outlook.last_step,
+                "counted_records": outlook.counted_records,
+            });
+        }
+        all
     }
 }
 

@@ -7,6 +7,7 @@ mod bar;
 pub(crate) mod byte_level;
 mod look;
 pub(crate) mod number;
+mod outlook;
 mod pieces;
 mod report;
 mod row;
@@ -16,6 +17,7 @@ mod warning;
 mod wrap;
 
 pub(crate) use look::Look;
+pub(crate) use outlook::outlook;
 pub(crate) use pieces::Pieces;
 pub(crate) use report::{Ending, LedgerEntry, Report};
 pub(crate) use row::{RowView, SegmentView, write_row};

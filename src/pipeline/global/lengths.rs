@@ -1,0 +1,367 @@
+//! What every record of the corpus becomes, as far as planning needs it: four bytes a record, kept in the cache folder.
+//!
+//! A shard's words are a file of their own, so that ranks that start together count different shards, each once. They
+//! hold lengths before `overlong` and know nothing of rows; what becomes of the few examples that are longer than a
+//! row is another file, for which these few are read again when only the row has changed.
+
+use super::count::{Blocks, Counting};
+use super::fit::{Fit, is_overlong};
+use super::kept::{self, Claim, Pen, Wait};
+use super::word::{Fate, Word};
+use crate::checkpoint::{Fingerprint, SourcePrint};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::ledger::Reason;
+use crate::pipeline::sources::Sources;
+use crate::recipe::{OnBadRecord, Overlong, PackConfig, Strategy};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::path::Path;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+/// Version of the files and of everything else that decides their contents without being in a fingerprint.
+const VERSION: u32 = 1;
+
+/// The whole corpus, counted.
+#[derive(Debug)]
+pub(super) struct Lengths {
+    sources: Vec<Source>,
+    /// Records that this process has encoded to count them; those that it found in the cache are not among them.
+    pub(super) counted: u64,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    /// One a block.
+    words: Vec<Word>,
+    fits: BTreeMap<u64, Fit>,
+}
+
+/// What becomes of one record: its part of the ledger, and its pieces.
+#[derive(Debug, PartialEq)]
+pub(super) enum Taken {
+    Nothing,
+    Fit(Fit),
+    Dropped { reason: Reason, tokens: u64 },
+    Unreadable,
+}
+
+/// A shard's blocks within its source.
+struct Part {
+    source: u32,
+    blocks: Range<u64>,
+    words: String,
+    fits: String,
+}
+
+impl Lengths {
+    /// Counts the corpus, but for what is in the cache folder already. `prints` are of the opened sources;
+    /// `turn`, `of` say where to begin, so that ranks begin with different shards.
+    pub(super) fn open(
+        counting: Counting<'_>,
+        fingerprint: &Fingerprint,
+        prints: &[SourcePrint],
+        cache: &Path,
+        (turn, of): (u32, u32),
+    ) -> Result<Lengths> {
+        let mut parts = VecDeque::new();
+        for (source, print) in (0..).zip(prints) {
+            parts.extend(parts_of(counting, fingerprint, source, print)?);
+        }
+        let total = parts.len() as u64 * u64::from(turn) / u64::from(of.max(1));
+        parts.rotate_left(usize::try_from(total).unwrap_or(0).min(parts.len()));
+        let mut lengths = Lengths {
+            sources: Vec::new(),
+            counted: 0,
+        };
+        for source in 0..prints.len() {
+            let blocks = counting
+                .sources
+                .summaries()
+                .get(source)
+                .map_or(0, |s| s.blocks);
+            let blocks = usize::try_from(blocks).unwrap_or(0);
+            lengths.sources.push(Source {
+                words: vec![Word::of(Fate::Nothing); blocks],
+                fits: BTreeMap::new(),
+            });
+        }
+        // Those that somebody else is counting are asked for again, in the end until they are there.
+        let mut busy = 0;
+        while let Some(part) = parts.pop_front() {
+            let wait = if busy > parts.len() {
+                Wait::Until
+            } else {
+                Wait::Not
+            };
+            if lengths.part(counting, &part, cache, wait)? {
+                busy = 0;
+            } else {
+                busy += 1;
+                parts.push_back(part);
+            }
+        }
+        lengths.judge(counting)?;
+        Ok(lengths)
+    }
+
+    /// Gets a shard's words and fits, from the cache or by counting; false where somebody else is counting them.
+    fn part(
+        &mut self,
+        counting: Counting<'_>,
+        part: &Part,
+        cache: &Path,
+        wait: Wait,
+    ) -> Result<bool> {
+        let expected = usize::try_from(part.blocks.end - part.blocks.start).unwrap_or(0);
+        let (words, fits) = match kept::claim(cache, &part.words, wait)? {
+            Claim::Busy => return Ok(false),
+            Claim::There(bytes) => {
+                (counting.tick)(expected as u64)?;
+                (from_bytes(&bytes, expected)?, None)
+            }
+            Claim::Ours(pen) => {
+                let blocks = Blocks::Range(part.blocks.clone());
+                let counted = counting.count(part.source, &blocks)?;
+                self.counted += counted.words.len() as u64;
+                pen.write(to_bytes(&counted.words))?;
+                (counted.words, Some(counted.fits))
+            }
+        };
+        let fits = match fits {
+            Some(fits) => {
+                if !fits.is_empty()
+                    && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
+                {
+                    write_fits(pen, &fits)?;
+                }
+                fits
+            }
+            None => self.fits_again(counting, part, &words, cache)?,
+        };
+        let source = self.sources.get_mut(part.source as usize);
+        let source = source.ok_or_else(|| internal("a shard of no source"))?;
+        let begin = usize::try_from(part.blocks.start).unwrap_or(usize::MAX);
+        let own = source
+            .words
+            .get_mut(begin..begin.saturating_add(words.len()));
+        own.ok_or_else(|| internal("a shard past its source's end"))?
+            .copy_from_slice(&words);
+        source.fits.extend(fits);
+        Ok(true)
+    }
+
+    /// The fits of a shard whose words were in the cache: from the cache too, or of the long examples read again.
+    fn fits_again(
+        &mut self,
+        counting: Counting<'_>,
+        part: &Part,
+        words: &[Word],
+        cache: &Path,
+    ) -> Result<Vec<(u64, Fit)>> {
+        let overlong = |word: &Word| matches!(word.fate(), Some(Fate::Example { tokens }) if is_overlong(tokens, counting.pack));
+        let long = part
+            .blocks
+            .clone()
+            .zip(words)
+            .filter(|(_, word)| overlong(word));
+        let long: Vec<u64> = long.map(|(block, _)| block).collect();
+        if long.is_empty() {
+            return Ok(Vec::new());
+        }
+        match kept::claim(cache, &part.fits, Wait::Until)? {
+            Claim::There(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Error::new(
+                    Kind::Io,
+                    Stage::Order,
+                    "what was counted cannot be read back",
+                )
+                .remedy(format!("remove {} from the cache folder", part.fits))
+                .caused_by(error)
+            }),
+            Claim::Busy => Err(internal("busy after waiting")),
+            Claim::Ours(pen) => {
+                let quiet = Counting {
+                    tick: &|_| Ok(()),
+                    ..counting
+                };
+                self.counted += long.len() as u64;
+                let fits = quiet.count(part.source, &Blocks::List(long))?.fits;
+                write_fits(pen, &fits)?;
+                Ok(fits)
+            }
+        }
+    }
+
+    /// Holds the bad records of each source against the recipe's limit, once and for all.
+    fn judge(&self, counting: Counting<'_>) -> Result<()> {
+        for (source, lengths) in (0..).zip(&self.sources) {
+            let (mut records, mut bad, mut last) = (0_u64, 0_u64, None);
+            for (block, word) in (0..).zip(&lengths.words) {
+                match word.fate() {
+                    Some(Fate::Nothing) => continue,
+                    Some(Fate::Bad | Fate::Unreadable) => (bad, last) = (bad + 1, Some(block)),
+                    _ => {}
+                }
+                records += 1;
+            }
+            let Some(last) = last else { continue };
+            let forgiven = counting.on_bad_record.forgives(records, bad);
+            if forgiven {
+                continue;
+            }
+            // What the record's error is, nobody has kept.
+            let strict = Counting {
+                on_bad_record: OnBadRecord::Stop,
+                tick: &|_| Ok(()),
+                ..counting
+            };
+            let first = lengths
+                .words
+                .iter()
+                .position(|word| matches!(word.fate(), Some(Fate::Bad | Fate::Unreadable)));
+            let block = match counting.on_bad_record {
+                OnBadRecord::Stop => first.map_or(last, |first| first as u64),
+                OnBadRecord::Skip { .. } => last,
+            };
+            let error = match strict.count(source, &Blocks::List(vec![block])) {
+                Err(error) => error,
+                Ok(_) => internal("a bad record is not bad any more"),
+            };
+            return Err(match counting.on_bad_record {
+                OnBadRecord::Stop => error,
+                OnBadRecord::Skip { .. } => {
+                    let name = counting.sources.name(source);
+                    let message = format!(
+                        "{bad} of {records} records of source `{name}` are bad, more than on_bad_record allows; \
+                         the last: {error}"
+                    );
+                    Error::new(error.kind(), error.stage(), message)
+                        .remedy("mend the source or raise max_fraction")
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// What becomes of a record.
+    pub(super) fn taken(&self, source: u32, block: u64, pack: &PackConfig) -> Result<Taken> {
+        let lengths = self.sources.get(source as usize);
+        let at = usize::try_from(block).unwrap_or(usize::MAX);
+        let fate = lengths.and_then(|lengths| lengths.words.get(at)?.fate());
+        let (Some(lengths), Some(fate)) = (lengths, fate) else {
+            return Err(internal("a record that was not counted"));
+        };
+        Ok(match fate {
+            Fate::Nothing => Taken::Nothing,
+            Fate::Dropped { reason, tokens } => Taken::Dropped {
+                reason,
+                tokens: u64::from(tokens),
+            },
+            Fate::Bad => Taken::Dropped {
+                reason: Reason::BadRecord,
+                tokens: 0,
+            },
+            Fate::Unreadable => Taken::Unreadable,
+            Fate::Example { tokens } if is_overlong(tokens, pack) => {
+                let fit = lengths.fits.get(&block).cloned();
+                let fit = fit.ok_or_else(|| internal("a long example that was not fitted"))?;
+                match fit.dropped {
+                    Some((reason, tokens)) if fit.kept() == 0 => Taken::Dropped { reason, tokens },
+                    _ => Taken::Fit(fit),
+                }
+            }
+            Fate::Example { tokens } => Taken::Fit(Fit::whole(tokens)),
+        })
+    }
+
+    /// A hash of all that was counted.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for source in &self.sources {
+            hash.update(&(source.words.len() as u64).to_le_bytes());
+            for words in source.words.chunks(1 << 12) {
+                hash.update(&to_bytes(words));
+            }
+            for (block, fit) in &source.fits {
+                hash.update(&block.to_le_bytes());
+                for (span, _) in fit.pieces() {
+                    hash.update(&span.start.to_le_bytes());
+                    hash.update(&span.end.to_le_bytes());
+                }
+            }
+        }
+        hash.digest()
+    }
+}
+
+/// A source's shards, each with the names of its files.
+fn parts_of(
+    counting: Counting<'_>,
+    fingerprint: &Fingerprint,
+    source: u32,
+    print: &SourcePrint,
+) -> Result<Vec<Part>> {
+    let sources: &Sources = counting.sources;
+    let files = sources.files(source);
+    let mut parts = Vec::new();
+    for (shard, (print, file)) in (0..).zip(print.shards.iter().zip(&files)) {
+        let blocks = sources.held(source).and_then(|held| held.blocks_of(shard));
+        let blocks = blocks.ok_or_else(|| internal("a shard that is not held"))?;
+        let mut key = format!("{VERSION} {} {} ", print.bytes, print.hash);
+        // An edit in the middle changes neither size nor ends.
+        key += &format!("{}.{} ", file.stamp.modified_s, file.stamp.modified_ns);
+        key += &format!("{} ", blocks.end - blocks.start);
+        key += &fingerprint.examples_of(source);
+        let pack = counting.pack;
+        let cut = match (pack.strategy, pack.overlong) {
+            (Strategy::Concat, _) => "concat".to_owned(),
+            (_, overlong) => format!("{} {}", word(overlong), pack.sequence_length),
+        };
+        parts.push(Part {
+            source,
+            blocks,
+            words: name("lengths", &key),
+            fits: name("fits", &format!("{cut} {key}")),
+        });
+    }
+    Ok(parts)
+}
+
+fn word(overlong: Overlong) -> &'static str {
+    match overlong {
+        Overlong::Truncate => "truncate",
+        Overlong::TruncateLeft => "truncate_left",
+        Overlong::Split => "split",
+        Overlong::Drop => "drop",
+        Overlong::Error => "error",
+    }
+}
+
+pub(super) fn name(what: &str, key: &str) -> String {
+    format!("{what}-{VERSION}-{:032x}", xxh3_128(key.as_bytes()))
+}
+
+fn write_fits(pen: Pen, fits: &[(u64, Fit)]) -> Result<()> {
+    // Numbers and names: there is nothing in them that JSON could not hold.
+    pen.write(serde_json::to_vec(fits).unwrap_or_default())
+}
+
+fn to_bytes(words: &[Word]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.0.to_le_bytes()).collect()
+}
+
+fn from_bytes(bytes: &[u8], expected: usize) -> Result<Vec<Word>> {
+    let (words, rest) = bytes.as_chunks();
+    let words: Vec<Word> = words
+        .iter()
+        .map(|word| Word(u32::from_le_bytes(*word)))
+        .collect();
+    if words.len() != expected || !rest.is_empty() {
+        return Err(internal("what was counted is not as long as the shard"));
+    }
+    Ok(words)
+}
+
+fn internal(message: &str) -> Error {
+    Error::new(Kind::Internal, Stage::Order, message)
+}
