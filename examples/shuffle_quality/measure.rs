@@ -189,7 +189,13 @@ mod tests {
     #[test]
     fn blocks_of_lanes() {
         // Two lanes of 64 rows: lane 0 stays in block 0, lane 1 has another block in each row, and two blocks a row.
-        let row = |n: u32| if n % 2 == 0 { vec![0] } else { vec![n, n + 1] };
+        let row = |n: u32| {
+            if n.is_multiple_of(2) {
+                vec![0]
+            } else {
+                vec![n, n + 1]
+            }
+        };
         let stream = Rows {
             rows: (0..128).map(row).collect(),
             steady: 128,
