@@ -111,3 +111,39 @@ fn mixtures() {
         ]
     );
 }
+
+/// Epochs through one pool each, emptied at its end.
+#[test]
+fn exact_epochs() {
+    let corpus = Corpus::with_chats(400);
+    let of = |epochs: u64, more: &str| {
+        let more = format!("{SMALL}\nplan: global\n{more}")
+            .replace("epochs: 1", &format!("epochs: {epochs}"));
+        digest(&corpus, "chats.jsonl", &more)
+    };
+    let strategy = |strategy: &str| {
+        let small = SMALL.replace(
+            "sequence_length: 512",
+            &format!("sequence_length: 512, strategy: {strategy}"),
+        );
+        let more = format!("{small}\nplan: global\n").replace("epochs: 1", "epochs: 2");
+        digest(&corpus, "chats.jsonl", &more)
+    };
+    let found = [
+        of(1, ""),
+        of(3, ""),
+        of(2, "shuffle: false\n"),
+        strategy("concat"),
+        strategy("none"),
+    ];
+    assert_eq!(
+        found,
+        [
+            "255 rows 375ad57b0432661ee0c01d383f1493ed",
+            "763 rows 351d55f340592abc2aec9ade7138929e",
+            "508 rows 75c0b094bf613a998dc5fc15b6c34bff",
+            "472 rows 20d6390feb996648cbe7c1d30784c5e2",
+            "800 rows 3dca4db57a8f2abf66ad28b1de3767db",
+        ]
+    );
+}
