@@ -14,6 +14,7 @@
 //!   `clock`: Python's side of Jinja
 //! - `page`, `spans`: what comes out, bounded, and where it was printed
 //! - `owners`: which message a span was printed from
+//! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
 //! - [`find`]: the templates of a model folder
 
 pub mod conversation;
@@ -31,17 +32,20 @@ pub mod template;
 mod clock;
 mod concat;
 mod environment;
+mod fields;
 mod filters;
 mod json;
 mod literal;
 mod methods;
 mod namespace;
+mod opening;
 mod owners;
 mod page;
 mod print;
 mod refusal;
 mod source;
 mod spans;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -50,4 +54,5 @@ pub use conversation::{Conversation, Message};
 pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;
 pub use number::BigInt;
+pub use turns::Turns;
 pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};
