@@ -91,7 +91,9 @@ fn add_functions(env: &mut Environment<'static>, now: Option<NaiveDateTime>) {
         },
     );
     env.add_function("namespace", namespace);
-    env.add_function(TURN, |state: &State, id: usize, item: &Value| turn(state, id, item));
+    env.add_function(TURN, |state: &State, id: usize, item: &Value| {
+        turn(state, id, item)
+    });
     env.add_function(TURNS_END, |state: &State, id: usize| turns_end(state, id));
 }
 

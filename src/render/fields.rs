@@ -58,27 +58,36 @@ impl Marks {
         let enough = |plane: &RangeInclusive<u32>| {
             (plane.end() - plane.start()) as usize / FIELDS.len() >= messages
         };
-        let free = |plane: &RangeInclusive<u32>| !text.chars().any(|c| plane.contains(&u32::from(c)));
-        PLANES.into_iter().find(|plane| enough(plane) && free(plane)).map(Marks)
+        let free =
+            |plane: &RangeInclusive<u32>| !text.chars().any(|c| plane.contains(&u32::from(c)));
+        PLANES
+            .into_iter()
+            .find(|plane| enough(plane) && free(plane))
+            .map(Marks)
     }
 
-    /// The conversation with marks in it.
-    pub(super) fn put_in(&self, conversation: &Conversation) -> Conversation {
+    /// The conversation with marks in it. `calls` says whether names in calls have some, too.
+    pub(super) fn put_in(&self, conversation: &Conversation, calls: Marking) -> Conversation {
         let mut marked = conversation.clone();
         for (index, message) in marked.messages.iter_mut().enumerate() {
-            message.value = self.message(message, index);
+            message.value = self.message(message, index, calls);
         }
         marked
     }
 
-    fn message(&self, message: &Message, index: usize) -> Value {
-        let Some(pairs) = message.value.as_object().and_then(|object| object.try_iter_pairs()) else {
+    fn message(&self, message: &Message, index: usize, calls: Marking) -> Value {
+        let Some(pairs) = message
+            .value
+            .as_object()
+            .and_then(|object| object.try_iter_pairs())
+        else {
             return message.value.clone();
         };
         Value::from_pairs(pairs.map(|(key, item)| {
             let field = key.as_str().map_or(Some(Field::Other), Field::of);
             let marked = match field {
                 Some(Field::Content) => self.content(&item, index),
+                Some(Field::Calls) => mark_value(&item, self.mark(index, Field::Calls), calls),
                 Some(field) => mark_value(&item, self.mark(index, field), Marking::NotNames),
                 None => item,
             };
@@ -88,7 +97,10 @@ impl Marks {
 
     fn content(&self, content: &Value, index: usize) -> Value {
         let said = self.mark(index, Field::Content);
-        match content.as_str().and_then(|text| text.split_once(END_OF_THINKING)) {
+        match content
+            .as_str()
+            .and_then(|text| text.split_once(END_OF_THINKING))
+        {
             Some((thought, answer)) => {
                 let thought = mark_text(thought, self.mark(index, Field::Reasoning));
                 let answer = mark_text(answer, said);

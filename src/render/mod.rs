@@ -14,6 +14,7 @@
 //!   `clock`: Python's side of Jinja
 //! - `page`, `spans`: what comes out, bounded, and where it was printed
 //! - `owners`: which message a span was printed from
+//! - `skip`: which part of a span is reasoning, and which calls of tools
 //! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
 //! - [`find`]: the templates of a model folder
 
@@ -43,6 +44,7 @@ mod owners;
 mod page;
 mod print;
 mod refusal;
+mod skip;
 mod source;
 mod spans;
 mod turns;
@@ -54,5 +56,6 @@ pub use conversation::{Conversation, Message};
 pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;
 pub use number::BigInt;
-pub use turns::Turns;
+pub use skip::Extent;
 pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};
+pub use turns::Turns;

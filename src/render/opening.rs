@@ -44,9 +44,7 @@ impl Form {
     fn content(self, text: &str) -> Value {
         match self {
             Form::Text => Value::from(text),
-            Form::Parts => {
-                Value::from(vec![Value::from_pairs([("type", "text"), ("text", text)])])
-            }
+            Form::Parts => Value::from(vec![Value::from_pairs([("type", "text"), ("text", text)])]),
         }
     }
 
@@ -75,7 +73,11 @@ fn answers(form: Form) -> [Message; 3] {
     [
         form.message("assistant", ANSWER, vec![]),
         form.message("assistant", ANSWER, vec![("reasoning_content", reasoning)]),
-        form.message("assistant", ANSWER, vec![("tool_calls", Value::from(vec![call]))]),
+        form.message(
+            "assistant",
+            ANSWER,
+            vec![("tool_calls", Value::from(vec![call]))],
+        ),
     ]
 }
 
@@ -83,7 +85,9 @@ impl ChatTemplate {
     /// How answers open in a conversation with these kwargs.
     pub(super) fn opening(&self, kwargs: &[(String, Value)]) -> Result<Opening> {
         if kwargs.is_empty() {
-            self.opening.get_or_init(|| self.find_opening(kwargs)).clone()
+            self.opening
+                .get_or_init(|| self.find_opening(kwargs))
+                .clone()
         } else {
             self.find_opening(kwargs)
         }
@@ -156,7 +160,9 @@ impl ChatTemplate {
             }
             let says = |piece: &&&Piece| {
                 let words = text.get(piece.at.clone()).unwrap_or_default();
-                [ANSWER, REASONING, ARGUMENT].iter().any(|field| words.contains(field))
+                [ANSWER, REASONING, ARGUMENT]
+                    .iter()
+                    .any(|field| words.contains(field))
             };
             if let (true, Some(piece)) = (printed.starts_with(prompt), turn.iter().find(says))
                 && piece.at.start > start

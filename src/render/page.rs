@@ -58,7 +58,10 @@ pub(super) struct Numbered {
 impl Numbered {
     /// `message` as it is if it is no map.
     pub(super) fn value(message: Value, index: usize) -> Value {
-        if message.as_object().is_some_and(|o| o.repr() == ObjectRepr::Map) {
+        if message
+            .as_object()
+            .is_some_and(|o| o.repr() == ObjectRepr::Map)
+        {
             Value::from_object(Numbered { message, index })
         } else {
             message
@@ -163,7 +166,9 @@ pub(super) fn turn(state: &State, id: usize, item: &Value) {
     let message = item.downcast_object_ref::<Numbered>();
     with_turns(state, |turns| {
         leave(turns, id);
-        turns.open.extend(message.map(|message| (id, message.index)));
+        turns
+            .open
+            .extend(message.map(|message| (id, message.index)));
     });
 }
 
@@ -181,7 +186,9 @@ fn leave(turns: &mut Turns, id: usize) {
 
 fn with_turns(state: &State, change: impl FnOnce(&mut Turns)) {
     let recorder = state.lookup(RECORDER);
-    let recorder = recorder.as_ref().and_then(|r| r.downcast_object_ref::<Recorder>());
+    let recorder = recorder
+        .as_ref()
+        .and_then(|r| r.downcast_object_ref::<Recorder>());
     if let Some(recorder) = recorder.filter(|r| r.tracking == Tracking::Turns) {
         change(&mut recorder.turns());
     }

@@ -299,7 +299,9 @@ impl Rewriter<'_> {
 
     /// Puts a call behind a tag, in a tag that treats the white space around it as that one does.
     fn announce(&mut self, end: Span, call: String) {
-        let mark = self.source.get(end.start_offset as usize..end.end_offset as usize);
+        let mark = self
+            .source
+            .get(end.start_offset as usize..end.end_offset as usize);
         if let (Loops::Announced, Some(mark)) = (self.loops, mark) {
             let tag = format!("{{% do {call} {mark}");
             self.insert(end.end_offset, tag);
@@ -408,7 +410,9 @@ mod tests {
     use super::*;
 
     fn rewritten(source: &str) -> String {
-        prepare(source, &TemplateLimits::default(), Loops::Plain).unwrap().source
+        prepare(source, &TemplateLimits::default(), Loops::Plain)
+            .unwrap()
+            .source
     }
 
     fn generation(source: &str) -> Generation {
@@ -576,7 +580,8 @@ mod tests {
         assert!(
             prepare(
                 "{% set x %}{% for m in l %}{% if m %}{% break %}{% endif %}{% endfor %}{% endset %}",
-                &TemplateLimits::default()
+                &TemplateLimits::default(),
+                Loops::Plain
             )
             .is_ok()
         );

@@ -301,7 +301,7 @@ impl Input {
 }
 
 /// Names that a message's reasoning goes by, the standard one first.
-const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+pub(super) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// Templates read reasoning under one of two names, rows bring it under three: as Transformers does,
 /// `thinking` is filled where it is missing, and `reasoning_content` always says the same.

@@ -18,7 +18,7 @@
 use super::conversation::Conversation;
 use super::fields::{Field, FieldMark, Marks};
 use super::opening::{Opening, behind};
-use super::owners::assistants;
+use super::owners::{Marking, assistants};
 use super::page::Piece;
 use super::template::{ChatTemplate, Ending, Rendered};
 use crate::error::{Error, Kind, Result, Stage};
@@ -41,11 +41,18 @@ pub struct Turns {
 }
 
 impl ChatTemplate {
-    /// The spans of a template without generation tags, and the messages that they belong to.
+    /// The spans of a render and the messages that they belong to: the template's own where it has
+    /// generation tags ([`owners`](Self::owners)), else what can be shown of each assistant's turn.
     ///
     /// # Errors
     /// [`Kind::Mask`] where they cannot be shown.
     pub fn turns(&self, conversation: &Conversation, rendered: &Rendered) -> Result<Turns> {
+        if self.has_generation_tags() {
+            return Ok(Turns {
+                spans: rendered.spans.clone(),
+                owners: self.owners(conversation, rendered)?,
+            });
+        }
         if assistants(conversation).next().is_none() {
             return Ok(Turns::default());
         }
@@ -58,7 +65,9 @@ impl ChatTemplate {
         if behind(&printed.pieces) == 0 {
             printed.pieces = self.beginnings(conversation, text)?;
         }
-        printed.close(text, opening.closes);
+        if opening.closes {
+            printed.close();
+        }
         printed.check(conversation)?;
         let mut turns = Turns::default();
         for message in assistants(conversation) {
@@ -74,7 +83,7 @@ impl ChatTemplate {
     /// What each statement printed, and where the fields came out; none if the template noticed the marks.
     fn marked_pieces(&self, conversation: &Conversation, rendered: &Rendered) -> Option<Printed> {
         let marks = Marks::for_text(&rendered.text, conversation.messages.len())?;
-        let marked = marks.put_in(conversation);
+        let marked = marks.put_in(conversation, Marking::NotNames);
         // A template that fails now has noticed, since it did not fail before.
         let (text, mut pieces) = self.render_pieces(&marked, rendered.ending).ok()?;
         let mut before = 0;
@@ -85,7 +94,11 @@ impl ChatTemplate {
             before += own.len();
         }
         let (unmarked, marks) = marks.take_out(&text);
-        (unmarked == rendered.text).then_some(Printed { pieces, marks })
+        (unmarked == rendered.text).then_some(Printed {
+            pieces,
+            marks,
+            closing: None,
+        })
     }
 
     /// What each statement printed, where the conversation's beginnings agree with it.
@@ -108,6 +121,7 @@ impl ChatTemplate {
         Ok(Printed {
             pieces,
             marks: Vec::new(),
+            closing: None,
         })
     }
 
@@ -174,20 +188,23 @@ impl Turns {
 struct Printed {
     pieces: Vec<Piece>,
     marks: Vec<FieldMark>,
+    /// Where what was printed behind the last turn and given to it begins: a span of its own, as the end of a
+    /// text after the end of a turn.
+    closing: Option<usize>,
 }
 
 impl Printed {
-    /// Gives what stands behind the last turn to it, if it is left out where an answer is asked for.
-    fn close(&mut self, text: &str, closes: bool) {
-        let last = self.pieces.iter().rposition(|piece| piece.turn.is_some());
-        let Some(last) = last.filter(|_| closes) else {
+    /// Gives what stands behind the last turn to it.
+    fn close(&mut self) {
+        let Some(last) = self.pieces.iter().rposition(|piece| piece.turn.is_some()) else {
             return;
         };
         let turn = self.pieces.get(last).and_then(|piece| piece.turn);
-        for piece in self.pieces.iter_mut().skip(last) {
+        let behind = self.pieces.iter_mut().skip(last + 1);
+        for piece in behind {
+            self.closing.get_or_insert(piece.at.start);
             piece.turn = turn;
         }
-        debug_assert!(self.pieces.last().is_none_or(|piece| piece.at.end <= text.len()));
     }
 
     /// The marks in a piece. A mark stands behind a character of its field.
@@ -228,7 +245,11 @@ impl Printed {
                 }
             }
         }
-        if self.marks.last().is_some_and(|mark| mark.at > covered && speaks(mark.message)) {
+        if self
+            .marks
+            .last()
+            .is_some_and(|mark| mark.at > covered && speaks(mark.message))
+        {
             return Err(refusal("prints what assistants say behind their turns"));
         }
         Ok(())
@@ -247,13 +268,19 @@ impl Printed {
             [] => return Ok(Vec::new()),
             [turn] => turn.clone(),
             _ => {
-                return Err(refusal(format!("prints message {message} in several places")));
+                return Err(refusal(format!(
+                    "prints message {message} in several places"
+                )));
             }
         };
         let start = turn.start + self.context(message, &turn, text, opening);
         let end = turn.end - loose_end(text, &turn, conversation.messages.get(message));
         let mut spans: Vec<Range<usize>> = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| piece.turn == Some(message)) {
+        for piece in self
+            .pieces
+            .iter()
+            .filter(|piece| piece.turn == Some(message))
+        {
             let marks = self.marks_in(piece);
             let own = marks.iter().any(|mark| mark.message == message);
             let foreign = marks.iter().find(|mark| mark.message != message);
@@ -272,7 +299,9 @@ impl Printed {
                 continue;
             }
             match spans.last_mut() {
-                Some(last) if last.end == at.start => last.end = at.end,
+                Some(last) if last.end == at.start && self.closing != Some(at.start) => {
+                    last.end = at.end;
+                }
                 _ => spans.push(at),
             }
         }

@@ -20,7 +20,10 @@ fn templates() -> Result<PathBuf, String> {
     let lib = oracle.join("venv-trl/lib");
     let missing = |_| format!("{} is not here", lib.display());
     for python in std::fs::read_dir(&lib).map_err(missing)? {
-        let folder = python.map_err(missing)?.path().join("site-packages/trl/chat_templates");
+        let folder = python
+            .map_err(missing)?
+            .path()
+            .join("site-packages/trl/chat_templates");
         if folder.exists() {
             return Ok(folder);
         }
@@ -38,7 +41,8 @@ fn rows(corpus: &str, count: usize) -> Result<Vec<Conversation>, String> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            name.strip_prefix(corpus).is_some_and(|rest| rest.starts_with(['-', '.']))
+            name.strip_prefix(corpus)
+                .is_some_and(|rest| rest.starts_with(['-', '.']))
         })
         .collect();
     shards.sort();
@@ -47,7 +51,10 @@ fn rows(corpus: &str, count: usize) -> Result<Vec<Conversation>, String> {
     for shard in shards {
         let mut text = String::new();
         let file = std::fs::File::open(shard).unwrap();
-        zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();
+        zstd::Decoder::new(file)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         for line in text.lines().take(count - rows.len()) {
             rows.push(match reader.read(line.as_bytes()).unwrap() {
                 Row::Chat(chat) => chat,
@@ -63,13 +70,22 @@ fn rows(corpus: &str, count: usize) -> Result<Vec<Conversation>, String> {
 fn in_parts(conversation: &Conversation) -> Conversation {
     let mut conversation = conversation.clone();
     for message in &mut conversation.messages {
-        let Ok(pairs) = message.value.as_object().unwrap().try_iter_pairs().ok_or(()) else {
+        let Ok(pairs) = message
+            .value
+            .as_object()
+            .unwrap()
+            .try_iter_pairs()
+            .ok_or(())
+        else {
             continue;
         };
         message.value = minijinja::Value::from_pairs(pairs.map(|(key, item)| {
-            let part = |text: &str| minijinja::Value::from_pairs([("type", "text"), ("text", text)]);
+            let part =
+                |text: &str| minijinja::Value::from_pairs([("type", "text"), ("text", text)]);
             match (key.as_str(), item.as_str()) {
-                (Some("content"), Some(text)) => (key.clone(), minijinja::Value::from(vec![part(text)])),
+                (Some("content"), Some(text)) => {
+                    (key.clone(), minijinja::Value::from(vec![part(text)]))
+                }
                 _ => (key, item),
             }
         }));
@@ -81,9 +97,13 @@ fn compile(folder: &Path, name: &str) -> ChatTemplate {
     let source = std::fs::read_to_string(folder.join(format!("{name}.jinja"))).unwrap();
     let context = TemplateContext {
         now: Some("2026-11-24T00:00:00".to_owned()),
-        special_tokens: [("bos_token", "<bos>"), ("eos_token", "<eos>"), ("pad_token", "<pad>")]
-            .map(|(name, token)| (name.to_owned(), token.to_owned()))
-            .to_vec(),
+        special_tokens: [
+            ("bos_token", "<bos>"),
+            ("eos_token", "<eos>"),
+            ("pad_token", "<pad>"),
+        ]
+        .map(|(name, token)| (name.to_owned(), token.to_owned()))
+        .to_vec(),
         ..TemplateContext::default()
     };
     ChatTemplate::compile(&source, context).unwrap()
@@ -132,7 +152,11 @@ impl Count {
                             let cut = |span: &Range<usize>| plain.text[span.clone()].to_owned();
                             spans.iter().map(cut).collect()
                         };
-                        eprintln!("different: {:#?}\nthe twin's: {:#?}", shown(&own), shown(&twins));
+                        eprintln!(
+                            "different: {:#?}\nthe twin's: {:#?}",
+                            shown(&own),
+                            shown(&twins)
+                        );
                     }
                 }
                 let tagged_owners = tagged.owners(conversation, &expected);
@@ -151,7 +175,10 @@ impl Count {
 
 #[test]
 fn untagged_templates_give_their_twins_spans() {
-    let count = std::env::var("PACKMILL_TWIN_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let count = std::env::var("PACKMILL_TWIN_ROWS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(300);
     let loaded = templates().and_then(|folder| {
         let corpora = ["sgd_tools", "gsm8k"].map(|corpus| rows(corpus, count));
         let [tools, gsm8k] = corpora;
