@@ -15,6 +15,7 @@
 use super::conversation::{Conversation, Message};
 use super::page::Piece;
 use super::template::{ChatTemplate, Ending};
+use super::turns::REMEDY;
 use crate::error::{Error, Kind, Result, Stage};
 use minijinja::Value;
 
@@ -26,6 +27,9 @@ pub(super) struct Opening {
     /// Whether what is printed behind the last message belongs to it: it is left out where an answer is asked
     /// for.
     pub(super) closes: bool,
+    /// Whether the template prints no prompt and yet something before an answer: what of that is context is not
+    /// known.
+    unasked: bool,
 }
 
 const QUESTION: &str = "What is packmill?";
@@ -98,19 +102,32 @@ impl ChatTemplate {
         let mut found = None;
         for form in [Form::Text, Form::Parts] {
             match self.opening_of(form, kwargs) {
-                Some((opening, true)) => return Ok(opening),
+                Some((opening, true)) => {
+                    found = Some((opening, true));
+                    break;
+                }
                 other => found = found.or(other),
             }
         }
-        found.map(|(opening, _)| opening).ok_or_else(|| {
+        let opening = found.map(|(opening, _)| opening).ok_or_else(|| {
             Error::new(
                 Kind::Mask,
                 Stage::Render,
                 "the chat template has no {% generation %} tags, and what it prints before an answer \
                  cannot be told: with a generation prompt it prints another conversation than without",
             )
-            .remedy(super::turns::REMEDY)
-        })
+            .remedy(REMEDY)
+        })?;
+        if opening.unasked {
+            return Err(Error::new(
+                Kind::Mask,
+                Stage::Render,
+                "the chat template has no {% generation %} tags and no generation prompt, so which part of what it \
+                 prints before an answer is context is not known",
+            )
+            .remedy(REMEDY));
+        }
+        Ok(opening)
     }
 
     fn opening_of(&self, form: Form, kwargs: &[(String, Value)]) -> Option<(Opening, bool)> {
@@ -139,7 +156,9 @@ impl ChatTemplate {
         let mut shown = whole.contains(QUESTION);
         let prompt = header;
         let mut shortest = header.len();
-        for answer in answers(form) {
+        let mut unasked = false;
+        for (kind, answer) in answers(form).into_iter().enumerate() {
+            let is_plain = kind == 0;
             let Some((text, pieces)) = render(vec![question(), answer], Ending::Whole) else {
                 continue;
             };
@@ -152,6 +171,8 @@ impl ChatTemplate {
             let Some(printed) = text.get(start..last.at.end) else {
                 continue;
             };
+            let before = printed.split_once(ANSWER).map_or("", |(before, _)| before);
+            unasked |= prompt.trim().is_empty() && is_plain && !before.trim().is_empty();
             if !prompt.trim().is_empty() && printed.matches(prompt.trim()).count() > 1 {
                 shortest = 0;
             }
@@ -176,6 +197,7 @@ impl ChatTemplate {
         let opening = Opening {
             header: header.to_owned(),
             closes,
+            unasked,
         };
         Some((opening, shown))
     }

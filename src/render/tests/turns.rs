@@ -135,10 +135,13 @@ fn r18_beginnings_that_are_rewritten_are_refused() {
 #[test]
 fn what_is_said_outside_of_its_turn_is_refused() {
     let ahead = looped(
-        "{{ m.content }}{% if m.role == 'user' %}{{ messages[loop.index].content }}{% endif %}",
+        "{{ m.content }}{% if m.role == 'user' and not loop.last %}{{ messages[loop.index].content }}{% endif %}",
     );
     assert!(refused(&ahead).contains("message 1 says outside of its turn"));
-    let summary = format!("{{{{ messages[1].content }}}}{}", looped("{{ m.content }}"));
+    let summary = format!(
+        "{{{{ messages[-1].content }}}}{}",
+        looped("{{ m.content }}")
+    );
     assert!(refused(&summary).contains("outside"));
     let twice = format!("{0}{0}", looped("{{ m.content }}"));
     assert!(
@@ -155,6 +158,8 @@ fn a_generation_prompt_that_cannot_be_told_is_refused() {
     let other =
         "{{ 'a' if add_generation_prompt else 'b' }}".to_owned() + &looped("{{ m.content }}");
     assert!(refused(&other).contains("generation prompt"));
+    let silent = "{% for m in messages %}<{{ m.role }}>{{ m.content }};{% endfor %}";
+    assert!(refused(silent).contains("no generation prompt"));
     assert!(
         refused("{{ raise_exception('no') if messages|length < 4 }}{{ messages[1].content }}")
             .contains("generation prompt")
