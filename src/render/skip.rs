@@ -51,7 +51,7 @@ impl ChatTemplate {
             let whole = turns.spans.iter().map(|span| (span.clone(), Extent::Whole));
             return Ok(whole.collect());
         }
-        let marks = self.field_marks(conversation, rendered, turns)?;
+        let (marks, calls) = self.field_marks(conversation, rendered, turns)?;
         let mut parts = Vec::new();
         let mut spans = turns.spans.iter().zip(&turns.owners).peekable();
         while let Some((first, owner)) = spans.next() {
@@ -73,6 +73,7 @@ impl ChatTemplate {
                         spans: &turn,
                         marks: &marks,
                         index: *owner,
+                        calls,
                     };
                     parts.extend(turn.without(&skips, message)?);
                 }
@@ -82,13 +83,13 @@ impl ChatTemplate {
         Ok(parts)
     }
 
-    /// Where fields came out.
+    /// Where fields came out, and what of calls was marked.
     fn field_marks(
         &self,
         conversation: &Conversation,
         rendered: &Rendered,
         turns: &Turns,
-    ) -> Result<Vec<FieldMark>> {
+    ) -> Result<(Vec<FieldMark>, Marking)> {
         let marks = Marks::for_text(&rendered.text, conversation.messages.len());
         for calls in [Marking::Everything, Marking::NotNames] {
             let Some(marks) = &marks else { break };
@@ -101,7 +102,7 @@ impl ChatTemplate {
             };
             let (unmarked, found) = marks.take_out(&text);
             if unmarked == rendered.text && spans.len() == rendered.spans.len() {
-                return Ok(found);
+                return Ok((found, calls));
             }
         }
         let first = turns.owners.first().copied().unwrap_or_default();
@@ -128,6 +129,8 @@ struct Turn<'a> {
     spans: &'a [Range<usize>],
     marks: &'a [FieldMark],
     index: usize,
+    /// What was marked of calls.
+    calls: Marking,
 }
 
 impl Turn<'_> {
@@ -139,7 +142,9 @@ impl Turn<'_> {
             start = end;
             self.all_behind(end, &[Field::Content, Field::Calls, Field::Other])?;
         }
-        let calls = if skips.calls {
+        let shown = self.marks.iter().any(|mark| mark.field == Field::Calls);
+        // Calls whose very names do not come out are not printed.
+        let calls = if skips.calls && (shown || self.calls == Marking::NotNames) {
             Some(self.start_of_calls(message)?.max(start))
         } else {
             None

@@ -5,7 +5,7 @@
 //! `PACKMILL_TWIN_ROWS` sets how many rows of each corpus are rendered (300). No tokenizer is needed: spans are compared
 //! in bytes of the text, which are the same tokens under any.
 
-use packmill::recipe::SourceConfig;
+use packmill::recipe::{FieldLoss, SourceConfig};
 use packmill::render::row::{Row, RowReader};
 use packmill::render::{ChatTemplate, Conversation, Ending, TemplateContext};
 use std::io::Read;
@@ -128,6 +128,8 @@ struct Count {
     given: usize,
     different: usize,
     refused: Option<String>,
+    /// Rows whose tool calls can be left out, of those that have some.
+    cut: (usize, usize),
 }
 
 impl Count {
@@ -158,6 +160,26 @@ impl Count {
                             shown(&twins)
                         );
                     }
+                }
+                let calls = |m: &packmill::render::Message| {
+                    m.value.get_attr("tool_calls").is_ok_and(|c| c.is_true())
+                };
+                if conversation.messages.iter().any(calls) {
+                    let cut = |template: &ChatTemplate, rendered| {
+                        let turns = template.turns(conversation, rendered).ok()?;
+                        let skip = FieldLoss::Skip;
+                        let parts = template
+                            .without_fields(conversation, rendered, &turns, skip, skip)
+                            .ok()?;
+                        let spans: Vec<_> = parts.iter().map(|(span, _)| span.clone()).collect();
+                        Some(joined(&spans))
+                    };
+                    let (own, twins) = (cut(untagged, &plain), cut(tagged, &expected));
+                    if let (Some(own), Some(twins)) = (&own, &twins) {
+                        assert_eq!(own, twins);
+                    }
+                    self.cut.1 += 1;
+                    self.cut.0 += usize::from(own.is_some());
                 }
                 let tagged_owners = tagged.owners(conversation, &expected);
                 if let (Ok(owners), true) = (tagged_owners, turns.spans == expected.spans) {
@@ -199,7 +221,9 @@ fn untagged_templates_give_their_twins_spans() {
         .collect();
     names.sort();
     assert!(!names.is_empty());
-    eprintln!("| template | sgd_tools | gsm8k | in parts: sgd_tools | gsm8k | different |");
+    eprintln!(
+        "| template | sgd_tools | gsm8k | in parts: sgd_tools | gsm8k | different | calls left out |"
+    );
     let (mut templates, mut enough, mut different) = (0, 0, 0);
     for name in &names {
         let tagged = compile(&folder, &format!("{name}_training"));
@@ -217,14 +241,29 @@ fn untagged_templates_give_their_twins_spans() {
             0 => "–".to_owned(),
             comparable => format!("{} of {comparable}", count.given),
         };
+        let cut = counts
+            .iter()
+            .map(|count| count.cut)
+            .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let cells: Vec<String> = counts.iter().map(cell).collect();
-        eprintln!("| {name} | {} | {unlike} |", cells.join(" | "));
+        eprintln!(
+            "| {name} | {} | {unlike} | {} of {} |",
+            cells.join(" | "),
+            cut.0,
+            cut.1
+        );
         if let Some(refused) = counts.iter().find_map(|count| count.refused.as_ref()) {
             eprintln!("  {name}: {refused}");
         }
         templates += 1;
         enough += usize::from(counts.iter().all(Count::enough));
         different += unlike;
+        // Contents in parts may be printed as Python prints lists, private characters escaped.
+        let as_they_are = counts
+            .iter()
+            .take(2)
+            .all(|count| count.cut.0 == count.cut.1);
+        assert!(as_they_are, "{name}: tool calls cannot be left out");
     }
     eprintln!("{enough} of {templates} templates give spans on at least 95% of the rows");
     assert_eq!(different, 0, "no span may differ from the twin's");

@@ -89,6 +89,14 @@ fn fields_are_cut_where_they_were_printed() {
 fn what_is_not_there_is_not_cut() {
     let plain = serde_json::json!({"role": "assistant", "content": "Yes"});
     both(&plain, Skip, Skip, &[("Yes</s>", Extent::Whole)]);
+    // Calls that the template does not print.
+    let silent = TAGGED.replace("m.tool_calls %}", "[] %}");
+    let message =
+        serde_json::json!({"role": "assistant", "content": "Yes", "tool_calls": [{"name": "f"}]});
+    assert_eq!(
+        parts(&silent, message, Train, Skip).unwrap(),
+        [("Yes</s>".to_owned(), Extent::Whole)]
+    );
     // Reasoning alone, and calls alone.
     let thinks = serde_json::json!({"role": "assistant", "content": "", "reasoning_content": "so",
         "tool_calls": [{"name": "f", "arguments": {}}]});
