@@ -5,7 +5,7 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    Fields, MaskConfig, OnExhausted, PackConfig, ScheduleEntry, SourceConfig, Strategy,
+    FieldLoss, Fields, MaskConfig, OnExhausted, PackConfig, ScheduleEntry, SourceConfig, Strategy,
     TemplateConfig, Train,
 };
 use serde::Serialize;
@@ -141,10 +141,21 @@ impl Keys {
             markers,
             roles,
             end_of_turn,
+            reasoning,
+            tool_calls,
         } = mask;
         self.add("mask.train", word(train));
         self.add("mask.roles", roles.join(", "));
         self.add("mask.end_of_turn", end_of_turn);
+        // Named where they change something: checkpoints of earlier versions have neither.
+        for (name, loss) in [
+            ("mask.reasoning", reasoning),
+            ("mask.tool_calls", tool_calls),
+        ] {
+            if *loss == FieldLoss::Skip {
+                self.add(name, word(loss));
+            }
+        }
         if *train == Train::Markers {
             self.add("mask.markers", object(markers));
         }

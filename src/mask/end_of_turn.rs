@@ -28,6 +28,18 @@ pub fn without_end_of_turn(
     }
 }
 
+/// What [`without_end_of_turn`] takes off `run`: the end-of-turn token and what follows it; none where the run
+/// ends on content.
+pub fn end_of_turn(
+    run: Span,
+    tokens: &Tokens<'_>,
+    is_added: impl Fn(TokenId) -> bool,
+) -> Option<Span> {
+    let kept = without_end_of_turn(run.clone(), tokens, is_added);
+    let end = kept.map_or(run.start, |kept| kept.end)..run.end;
+    Some(end).filter(|end| !end.is_empty())
+}
+
 /// Whether a model trained so learns to stop: the last trained token that shows anything is one of the
 /// added vocabulary, not content. To be asked of a conversation that goes on after an assistant turn,
 /// because some templates leave the terminator to the message that follows
@@ -75,6 +87,14 @@ mod tests {
         assert_eq!(without(1..2), Some(1..2), "content stays");
         assert_eq!(without(2..4), None, "nothing else was there");
         assert_eq!(without(3..4), Some(3..4), "only blanks");
+    }
+
+    #[test]
+    fn the_end_of_turn_can_be_all_that_is_trained() {
+        let end = |run: Span| end_of_turn(run, &tokens(), is_added);
+        assert_eq!(end(1..4), Some(2..4));
+        assert_eq!(end(2..4), Some(2..4));
+        assert_eq!(end(1..2), None, "content is not trained");
     }
 
     #[test]

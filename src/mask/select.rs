@@ -27,15 +27,19 @@ pub fn last_owner(owners: &[usize]) -> Option<usize> {
     owners.last().copied()
 }
 
-/// The spans whose message is trained. `owners` holds each span's message, `trained` each message's answer;
+/// The spans whose message is trained, with their owners. `owners` holds each span's message, `trained` each message's answer;
 /// a message that it does not list is not trained.
-pub fn select(spans: &[Range<usize>], owners: &[usize], trained: &[bool]) -> Vec<Range<usize>> {
+pub fn select(
+    spans: &[Range<usize>],
+    owners: &[usize],
+    trained: &[bool],
+) -> (Vec<Range<usize>>, Vec<usize>) {
     spans
         .iter()
         .zip(owners)
         .filter(|(_, owner)| trained.get(**owner) == Some(&true))
-        .map(|(span, _)| span.clone())
-        .collect()
+        .map(|(span, owner)| (span.clone(), *owner))
+        .unzip()
 }
 
 #[cfg(test)]
@@ -60,7 +64,10 @@ mod tests {
     fn spans_follow_their_messages() {
         let (spans, owners) = ([0..2, 3..5, 5..6, 8..9], [1, 3, 3, 7]);
         let trained = [true, false, false, true];
-        assert_eq!(select(&spans, &owners, &trained), [3..5, 5..6]);
+        assert_eq!(
+            select(&spans, &owners, &trained),
+            (vec![3..5, 5..6], vec![3, 3])
+        );
         assert_eq!(last_owner(&owners), Some(7));
         assert_eq!(last_owner(&[]), None);
     }

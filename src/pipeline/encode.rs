@@ -7,12 +7,11 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, Origin, Span};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
-use crate::recipe::{MaskConfig, Train};
+use crate::recipe::{FieldLoss, MaskConfig, Train};
 use crate::render::row::{GivenLabels, Row, RowReader, Shape};
-use crate::render::{ChatTemplate, Conversation, Ending};
+use crate::render::{Conversation, Ending, Extent, Turns};
 use crate::stats::{Lap, Stats};
 use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,30 +201,41 @@ impl Encoder {
         }
         match self.mask.train {
             Train::Assistant | Train::LastAssistant => {
-                // Where every row is a chat this was asked at open; a prompt and a completion may be texts.
-                check_tags(template, &self.mask)?;
-                let simple =
-                    !flagged && self.mask.train == Train::Assistant && self.only_assistants();
-                let spans = if simple {
-                    rendered.spans.clone()
+                let simple = template.has_generation_tags()
+                    && !flagged
+                    && self.mask.train == Train::Assistant
+                    && self.only_assistants()
+                    && self.trains_all_fields();
+                let parts: Vec<_> = if simple {
+                    let whole = rendered.spans.iter().map(|s| (s.clone(), Extent::Whole));
+                    whole.collect()
                 } else {
-                    let owners = template.owners(chat, &rendered)?;
-                    self.trained_spans(chat, &rendered.spans, &owners)?
+                    let turns = template.turns(chat, &rendered)?;
+                    let turns = self.trained_turns(chat, &turns)?;
+                    let MaskConfig {
+                        reasoning,
+                        tool_calls,
+                        ..
+                    } = self.mask;
+                    template.without_fields(chat, &rendered, &turns, reasoning, tool_calls)?
                 };
-                if self.mask.end_of_turn {
-                    return Ok(Masked::Trained(mask::spans_to_tokens(&spans, offsets)));
-                }
                 let tokens = Tokens {
                     text: &rendered.text,
                     ids,
                     offsets,
                 };
+                let is_added = |id| self.tokenizer.is_added(id);
                 let offsets = Offsets::new(offsets);
-                let runs = spans.iter().filter_map(|span| offsets.run(span));
-                let content = runs.filter_map(|run| {
-                    mask::without_end_of_turn(run, &tokens, |id| self.tokenizer.is_added(id))
+                let runs = parts.iter().filter_map(|(span, extent)| {
+                    let run = offsets.run(span)?;
+                    match (extent, self.mask.end_of_turn) {
+                        (Extent::Inner, _) | (Extent::Whole, true) => Some(run),
+                        (Extent::Whole, false) => mask::without_end_of_turn(run, &tokens, is_added),
+                        (Extent::End, true) => mask::end_of_turn(run, &tokens, is_added),
+                        (Extent::End, false) => None,
+                    }
                 });
-                Ok(Masked::Trained(mask::merge(content.collect())))
+                Ok(Masked::Trained(mask::merge(runs.collect())))
             }
             Train::Completion => {
                 let Some(prompt_len) = prompt_len else {
@@ -257,12 +267,8 @@ impl Encoder {
 
     /// The spans of the messages that are trained: a message's own flag, else its role; of these the last
     /// turn alone where the policy says so.
-    fn trained_spans(
-        &self,
-        chat: &Conversation,
-        spans: &[Range<usize>],
-        owners: &[usize],
-    ) -> Result<Vec<Range<usize>>> {
+    fn trained_turns(&self, chat: &Conversation, turns: &Turns) -> Result<Turns> {
+        let Turns { spans, owners } = turns;
         let turns = chat.messages.iter().map(|m| Turn {
             role: &m.role,
             train: m.train,
@@ -289,7 +295,8 @@ impl Encoder {
                 *trained &= Some(index) == last;
             }
         }
-        Ok(mask::select(spans, owners, &trained))
+        let (spans, owners) = mask::select(spans, owners, &trained);
+        Ok(Turns { spans, owners })
     }
 
     /// Plain text: tokenized with the tokenizer's own special tokens, EOS once at its end.
@@ -354,6 +361,10 @@ impl Encoder {
         }
     }
 
+    fn trains_all_fields(&self) -> bool {
+        [self.mask.reasoning, self.mask.tool_calls] == [FieldLoss::Train; 2]
+    }
+
     fn only_assistants(&self) -> bool {
         self.mask.roles.len() == 1 && self.mask.roles[0] == "assistant"
     }
@@ -366,12 +377,17 @@ enum Masked {
 }
 
 /// Refuses, when a source is opened, what could only fail at its first record.
-pub(crate) fn check_policy(shape: Shape, templates: &Templates, mask: &MaskConfig) -> Result<()> {
+pub(crate) fn check_policy(shape: Shape, mask: &MaskConfig) -> Result<()> {
+    let by_turns = matches!(mask.train, Train::Assistant | Train::LastAssistant);
+    if !by_turns && [mask.reasoning, mask.tool_calls].contains(&FieldLoss::Skip) {
+        return Err(Error::new(
+            Kind::Recipe,
+            Stage::Mask,
+            "mask.reasoning and mask.tool_calls leave out parts of assistant turns, and this policy knows no turns",
+        )
+        .remedy("use train: assistant or train: last_assistant, or take the keys out"));
+    }
     match shape {
-        Shape::Messages | Shape::Conversations | Shape::Instruction => templates
-            .all()
-            .iter()
-            .try_for_each(|template| check_tags(template, mask)),
         Shape::Text if !matches!(mask.train, Train::All | Train::Markers) => Err(Error::new(
             Kind::Recipe,
             Stage::Mask,
@@ -381,19 +397,4 @@ pub(crate) fn check_policy(shape: Shape, templates: &Templates, mask: &MaskConfi
         // A prompt and a completion may be texts or chats, and rows of tokens may bring labels.
         _ => Ok(()),
     }
-}
-
-/// Refuses a template that does not say what an assistant turn covers, where that is to be trained.
-fn check_tags(template: &ChatTemplate, mask: &MaskConfig) -> Result<()> {
-    if matches!(mask.train, Train::Assistant | Train::LastAssistant)
-        && !template.has_generation_tags()
-    {
-        return Err(Error::new(
-            Kind::Recipe,
-            Stage::Mask,
-            "the chat template has no {% generation %} tags, so which tokens an assistant turn covers is not known",
-        )
-        .remedy("give `template.path` a template with the tags around what assistants say, or use train: completion or train: markers"));
-    }
-    Ok(())
 }

@@ -301,7 +301,7 @@ pub(crate) fn encoder(
         Some(shape) => shape,
         None => detect(&rows, source, &read_options(recipe, index))?,
     };
-    check_policy(shape, &loaded.templates, &loaded.mask)
+    check_policy(shape, &loaded.mask)
         .map_err(|error| error.in_shard(format!("source {}", source.name)))?;
     let encoder = Encoder {
         rows: rows.with_shape(shape),

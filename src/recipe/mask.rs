@@ -15,6 +15,10 @@ pub struct MaskConfig {
     pub roles: Vec<String>,
     /// Whether the end-of-turn token belongs to the loss.
     pub end_of_turn: bool,
+    /// Reasoning: a field of its own, or what content holds before `</think>`.
+    pub reasoning: FieldLoss,
+    /// Calls of tools.
+    pub tool_calls: FieldLoss,
 }
 
 impl Default for MaskConfig {
@@ -25,6 +29,8 @@ impl Default for MaskConfig {
             roles: vec!["assistant".to_owned()],
             // A model that never saw the end of its turn as a target does not learn to stop.
             end_of_turn: true,
+            reasoning: FieldLoss::default(),
+            tool_calls: FieldLoss::default(),
         }
     }
 }
@@ -33,7 +39,7 @@ impl Default for MaskConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Train {
-    /// Every assistant turn, by the template's generation tags. The default: it is what chat post-training
+    /// Every assistant turn, by the template's generation tags or what can be shown without. The default: it is what chat post-training
     /// means unless it says otherwise.
     #[default]
     Assistant,
@@ -45,6 +51,17 @@ pub enum Train {
     All,
     /// What stands between a response marker and the next instruction marker.
     Markers,
+}
+
+/// Whether a part of trained turns belongs to the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldLoss {
+    /// It does. The default: the model has to write it.
+    #[default]
+    Train,
+    /// It is context.
+    Skip,
 }
 
 /// The texts that begin an answer and a question.
@@ -96,8 +113,25 @@ pub(super) static KEYS: Section = Section {
              decides, and false takes the token off.",
         )
         .elsewhere(&["train_on_eos", "train_on_eot"]),
+        key(
+            "reasoning",
+            FIELD_LOSS,
+            "Whether the reasoning in trained turns is trained; skip leaves out what stands \
+             before the end of its text.",
+        ),
+        key(
+            "tool_calls",
+            FIELD_LOSS,
+            "Whether the tool calls in trained turns are trained; skip leaves out what stands \
+             between the content and the end-of-turn token.",
+        ),
     ],
 };
+
+const FIELD_LOSS: Shape = Shape::Choice(&[
+    choice("train", "It is trained."),
+    choice("skip", "It is context."),
+]);
 
 /// The keys.
 pub(super) static MARKERS: Section = Section {

@@ -44,7 +44,7 @@ mod tests;
 
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
-pub use mask::{Markers, MaskConfig, Train};
+pub use mask::{FieldLoss, Markers, MaskConfig, Train};
 pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
 pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};

@@ -9,7 +9,7 @@ use super::limits::TemplateLimits;
 use super::methods;
 use super::namespace::{kept, namespace};
 use super::number::is_big;
-use super::page::generation;
+use super::page::{TURN, TURNS_END, generation, turn, turns_end};
 use super::print::write_str;
 use super::refusal::Refusal;
 use chrono::NaiveDateTime;
@@ -23,8 +23,11 @@ pub(super) const GENERATION: &str = "packmill_generation";
 /// The filter for what is assigned to a namespace.
 pub(super) const KEPT: &str = "packmill_kept";
 
-/// The name that the one template goes by.
+/// The name that the template goes by.
 pub(super) const TEMPLATE: &str = "chat";
+
+/// The name that the template goes by when it says which loop stands at which item.
+pub(super) const INSTRUMENTED: &str = "chat, instrumented";
 
 /// Jinja as Transformers sets it: `trim_blocks`, `lstrip_blocks`, the usual delimiters.
 pub(super) fn syntax() -> SyntaxConfig {
@@ -88,6 +91,10 @@ fn add_functions(env: &mut Environment<'static>, now: Option<NaiveDateTime>) {
         },
     );
     env.add_function("namespace", namespace);
+    env.add_function(TURN, |state: &State, id: usize, item: &Value| {
+        turn(state, id, item)
+    });
+    env.add_function(TURNS_END, |state: &State, id: usize| turns_end(state, id));
 }
 
 fn add_tests(env: &mut Environment<'static>) {

@@ -14,6 +14,8 @@
 //!   `clock`: Python's side of Jinja
 //! - `page`, `spans`: what comes out, bounded, and where it was printed
 //! - `owners`: which message a span was printed from
+//! - `skip`: which part of a span is reasoning, and which calls of tools
+//! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
 //! - [`find`]: the templates of a model folder
 
 pub mod conversation;
@@ -31,17 +33,21 @@ pub mod template;
 mod clock;
 mod concat;
 mod environment;
+mod fields;
 mod filters;
 mod json;
 mod literal;
 mod methods;
 mod namespace;
+mod opening;
 mod owners;
 mod page;
 mod print;
 mod refusal;
+mod skip;
 mod source;
 mod spans;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -50,4 +56,6 @@ pub use conversation::{Conversation, Message};
 pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;
 pub use number::BigInt;
+pub use skip::Extent;
 pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};
+pub use turns::Turns;

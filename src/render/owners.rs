@@ -14,14 +14,14 @@ use minijinja::value::{Value, ValueKind};
 use std::ops::{Range, RangeInclusive};
 
 /// Private planes that marks are taken from, the first that does not occur in the text.
-const PLANES: [RangeInclusive<u32>; 2] = [0xF_0000..=0xF_FFFD, 0x10_0000..=0x10_FFFD];
+pub(super) const PLANES: [RangeInclusive<u32>; 2] = [0xF_0000..=0xF_FFFD, 0x10_0000..=0x10_FFFD];
 
 /// Keys whose strings are compared rather than printed.
-const NEVER_MARKED: [&str; 5] = ["role", "type", "id", "tool_call_id", "call_id"];
+pub(super) const NEVER_MARKED: [&str; 5] = ["role", "type", "id", "tool_call_id", "call_id"];
 
 /// Which strings of a message are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marking {
+pub(super) enum Marking {
     /// All that may be printed.
     Everything,
     /// All but names, which a template may know by heart.
@@ -168,7 +168,7 @@ impl Marked {
     }
 }
 
-fn assistants(conversation: &Conversation) -> impl Iterator<Item = usize> {
+pub(super) fn assistants(conversation: &Conversation) -> impl Iterator<Item = usize> {
     let messages = conversation.messages.iter().enumerate();
     messages
         .filter(|(_, message)| message.role == "assistant")
@@ -182,7 +182,7 @@ fn refusal(message: String) -> Error {
     )
 }
 
-fn mark_value(value: &Value, mark: char, marking: Marking) -> Value {
+pub(super) fn mark_value(value: &Value, mark: char, marking: Marking) -> Value {
     match value.kind() {
         ValueKind::String => Value::from(mark_text(value.as_str().unwrap_or_default(), mark)),
         ValueKind::Seq => match value.try_iter() {
@@ -215,7 +215,7 @@ fn mark_value(value: &Value, mark: char, marking: Marking) -> Value {
 
 /// Puts the mark where a template is least likely to look: inside a word of each line, never at an end,
 /// which may be trimmed or compared, and never inside `<…>` or `[…]`, which may be searched for.
-fn mark_text(text: &str, mark: char) -> String {
+pub(super) fn mark_text(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut closing = None;
     let mut wanted = true;

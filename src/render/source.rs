@@ -13,6 +13,7 @@ use super::concat::operands;
 use super::environment::{GENERATION, KEPT, syntax};
 use super::limits::TemplateLimits;
 use super::literal;
+use super::page::{TURN, TURNS_END};
 use super::refusal::{explain, template_error};
 use crate::error::Result;
 use minijinja::machinery::{Span, Token, tokenize};
@@ -39,6 +40,15 @@ pub(super) enum Generation {
     Captured,
 }
 
+/// Whether loops are to say which item they stand at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loops {
+    /// They are left as they are.
+    Plain,
+    /// They call [`TURN`] at the head of their body, and [`TURNS_END`] behind their end.
+    Announced,
+}
+
 /// A template as the engine gets it.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -47,7 +57,7 @@ pub(super) struct Prepared {
 }
 
 /// Rewrites a template.
-pub(super) fn prepare(source: &str, limits: &TemplateLimits) -> Result<Prepared> {
+pub(super) fn prepare(source: &str, limits: &TemplateLimits, loops: Loops) -> Result<Prepared> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(template_error(format!(
             "the chat template has {} bytes, the limit is {MAX_SOURCE_BYTES}",
@@ -60,6 +70,8 @@ pub(super) fn prepare(source: &str, limits: &TemplateLimits) -> Result<Prepared>
         edits: Vec::new(),
         blocks: Vec::new(),
         generation: Generation::None,
+        loops,
+        loops_seen: 0,
     };
     let mut tag: Vec<(Token<'_>, Span)> = Vec::new();
     for token in tokenize(&source, false, syntax()) {
@@ -125,6 +137,8 @@ enum Kind {
     If,
     Loop {
         recursive: bool,
+        /// Counted from 0 through the source.
+        id: usize,
     },
     /// `with`, `autoescape`: a scope that prints straight on.
     Scope,
@@ -148,6 +162,8 @@ struct Rewriter<'a> {
     edits: Vec<Edit>,
     blocks: Vec<Block>,
     generation: Generation,
+    loops: Loops,
+    loops_seen: usize,
 }
 
 impl Rewriter<'_> {
@@ -192,9 +208,22 @@ impl Rewriter<'_> {
                     }
                 }
             }
-            "for" => open(Kind::Loop {
-                recursive: matches!(rest.last(), Some((Token::Ident("recursive"), _))),
-            }),
+            "for" => {
+                let id = self.loops_seen;
+                open(Kind::Loop {
+                    recursive: matches!(rest.last(), Some((Token::Ident("recursive"), _))),
+                    id,
+                });
+                self.loops_seen += 1;
+                if let [(Token::Ident(item), _), (Token::Ident("in"), _), ..] = rest {
+                    self.announce(end, format!("{TURN}({id}, {item})"));
+                }
+            }
+            "endfor" => {
+                if let Some(Kind::Loop { id, .. }) = self.blocks.pop().map(|block| block.kind) {
+                    self.announce(end, format!("{TURNS_END}({id})"));
+                }
+            }
             "with" | "autoescape" => open(Kind::Scope),
             "macro" | "call" => open(Kind::Function),
             "block" => open(Kind::Capture),
@@ -227,7 +256,10 @@ impl Rewriter<'_> {
                         Kind::Capture
                             | Kind::Function
                             | Kind::Generation
-                            | Kind::Loop { recursive: true }
+                            | Kind::Loop {
+                                recursive: true,
+                                ..
+                            }
                     )
                 });
                 if captured {
@@ -263,6 +295,17 @@ impl Rewriter<'_> {
             _ => {}
         }
         self.expression(rest)
+    }
+
+    /// Puts a call behind a tag, in a tag that treats the white space around it as that one does.
+    fn announce(&mut self, end: Span, call: String) {
+        let mark = self
+            .source
+            .get(end.start_offset as usize..end.end_offset as usize);
+        if let (Loops::Announced, Some(mark)) = (self.loops, mark) {
+            let tag = format!("{{% do {call} {mark}");
+            self.insert(end.end_offset, tag);
+        }
     }
 
     /// Sends what is assigned to a namespace through a check.
@@ -302,7 +345,7 @@ impl Rewriter<'_> {
     fn expression(&mut self, tokens: &[(Token<'_>, Span)]) -> Result<()> {
         for (token, span) in tokens {
             match token {
-                Token::Ident(name) if [GENERATION, KEPT].contains(name) => {
+                Token::Ident(name) if [GENERATION, KEPT, TURN, TURNS_END].contains(name) => {
                     return Err(template_error(format!(
                         "chat template, line {}: the name {name} is taken",
                         span.start_line
@@ -367,17 +410,19 @@ mod tests {
     use super::*;
 
     fn rewritten(source: &str) -> String {
-        prepare(source, &TemplateLimits::default()).unwrap().source
+        prepare(source, &TemplateLimits::default(), Loops::Plain)
+            .unwrap()
+            .source
     }
 
     fn generation(source: &str) -> Generation {
-        prepare(source, &TemplateLimits::default())
+        prepare(source, &TemplateLimits::default(), Loops::Plain)
             .unwrap()
             .generation
     }
 
     fn refused(source: &str) -> String {
-        prepare(source, &TemplateLimits::default())
+        prepare(source, &TemplateLimits::default(), Loops::Plain)
             .unwrap_err()
             .to_string()
     }
@@ -535,7 +580,8 @@ mod tests {
         assert!(
             prepare(
                 "{% set x %}{% for m in l %}{% if m %}{% break %}{% endif %}{% endfor %}{% endset %}",
-                &TemplateLimits::default()
+                &TemplateLimits::default(),
+                Loops::Plain
             )
             .is_ok()
         );

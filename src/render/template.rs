@@ -2,18 +2,19 @@
 
 use super::clock;
 use super::conversation::{Conversation, Message};
-use super::environment::{TEMPLATE, environment};
+use super::environment::{INSTRUMENTED, TEMPLATE, environment};
 use super::limits::TemplateLimits;
 use super::number::BigInt;
-use super::page::{Page, RECORDER, Recorder, Tracking};
+use super::opening::Opening;
+use super::page::{Numbered, Page, Piece, RECORDER, Recorder, Tracking};
 use super::refusal::{explain, template_error};
-use super::source::{Generation, prepare};
+use super::source::{Generation, Loops, prepare};
 use super::spans::{absent_pair, changed, take_out};
 use crate::error::{Error, Kind, Result, Stage};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, Value};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a template sees beside the conversation, the same for every render.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +62,8 @@ pub struct ChatTemplate {
     /// Kwargs of the recipe, then special tokens.
     shared: Arc<[(String, Value)]>,
     limits: TemplateLimits,
+    /// How answers open, for conversations without kwargs of their own; found when first asked for.
+    pub(super) opening: OnceLock<Result<Opening>>,
 }
 
 /// Names that a render sets itself. Transformers refuses them as template variables, too.
@@ -102,11 +105,17 @@ impl ChatTemplate {
             .remedy("take it out"));
         }
 
-        let prepared = prepare(source, &limits)?;
+        let prepared = prepare(source, &limits, Loops::Plain)?;
         let mut environment = environment(&limits, now);
         environment
             .add_template_owned(TEMPLATE, prepared.source)
             .map_err(|error| explain(&error, &limits))?;
+        if prepared.generation == Generation::None {
+            let announced = prepare(source, &limits, Loops::Announced)?;
+            environment
+                .add_template_owned(INSTRUMENTED, announced.source)
+                .map_err(|error| explain(&error, &limits))?;
+        }
         let shared = kwargs
             .into_iter()
             .map(|(name, value)| (name, from_json(value)))
@@ -121,10 +130,12 @@ impl ChatTemplate {
             generation: prepared.generation,
             shared,
             limits,
+            opening: OnceLock::new(),
         })
     }
 
-    /// Whether the template says what is generated. Without, a render has no spans.
+    /// Whether the template says what is generated. Without, a render has no spans, and
+    /// [`turns`](Self::turns) finds what can be shown.
     pub fn has_generation_tags(&self) -> bool {
         self.generation != Generation::None
     }
@@ -148,8 +159,11 @@ impl ChatTemplate {
     /// Text and spans, by whichever way the template needs.
     pub(super) fn render_input(&self, input: &Arc<Input>) -> Result<(String, Vec<Range<usize>>)> {
         match self.generation {
-            Generation::None => self.run(input, Tracking::Off),
-            Generation::Direct => self.run(input, Tracking::Position),
+            Generation::None => Ok((self.run(input, Tracking::Off)?.0, Vec::new())),
+            Generation::Direct => {
+                let (text, recorder) = self.run(input, Tracking::Position)?;
+                Ok((text, recorder.take_spans()))
+            }
             Generation::Captured => {
                 let (plain, _) = self.run(input, Tracking::Off)?;
                 let (open, close) = absent_pair(&plain)?;
@@ -164,7 +178,23 @@ impl ChatTemplate {
         }
     }
 
-    fn run(&self, input: &Arc<Input>, tracking: Tracking) -> Result<(String, Vec<Range<usize>>)> {
+    /// Text and what each statement printed of it, of a template without generation blocks.
+    pub(super) fn render_pieces(
+        &self,
+        conversation: &Conversation,
+        ending: Ending,
+    ) -> Result<(String, Vec<Piece>)> {
+        let input = Input::numbered(conversation, ending)?;
+        let (text, recorder) = self.run(&input, Tracking::Turns)?;
+        Ok((text, recorder.take_pieces()))
+    }
+
+    fn run(&self, input: &Arc<Input>, tracking: Tracking) -> Result<(String, Arc<Recorder>)> {
+        let name = if tracking == Tracking::Turns {
+            INSTRUMENTED
+        } else {
+            TEMPLATE
+        };
         let recorder = Recorder::new(tracking);
         let scope = Scope {
             input: Arc::clone(input),
@@ -173,7 +203,7 @@ impl ChatTemplate {
         };
         let mut page = Page::new(self.limits.output_bytes, Arc::clone(&recorder));
         self.environment
-            .get_template(TEMPLATE)
+            .get_template(name)
             .and_then(|template| {
                 template
                     .render_captured_to(Value::from_object(scope), &mut page)
@@ -183,7 +213,7 @@ impl ChatTemplate {
         let text = page
             .into_text()
             .ok_or_else(|| template_error("the template printed bytes that are not UTF-8"))?;
-        Ok((text, recorder.take_spans()))
+        Ok((text, recorder))
     }
 }
 
@@ -223,6 +253,19 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(conversation: &Conversation, ending: Ending) -> Result<Arc<Input>> {
+        Self::with(conversation, ending, |message, _| message)
+    }
+
+    /// The same, of messages that know their places.
+    fn numbered(conversation: &Conversation, ending: Ending) -> Result<Arc<Input>> {
+        Self::with(conversation, ending, Numbered::value)
+    }
+
+    fn with(
+        conversation: &Conversation,
+        ending: Ending,
+        wrap: fn(Value, usize) -> Value,
+    ) -> Result<Arc<Input>> {
         if conversation.messages.is_empty() {
             return Err(
                 Error::new(Kind::Row, Stage::Render, "the conversation has no message")
@@ -243,6 +286,8 @@ impl Input {
             .messages
             .iter()
             .map(with_reasoning_aliases)
+            .enumerate()
+            .map(|(index, message)| wrap(message, index))
             .collect();
         let or_none = |value: &Option<Value>| value.clone().unwrap_or(Value::from(()));
         Ok(Arc::new(Input {
@@ -256,7 +301,7 @@ impl Input {
 }
 
 /// Names that a message's reasoning goes by, the standard one first.
-const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+pub(super) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// Templates read reasoning under one of two names, rows bring it under three: as Transformers does,
 /// `thinking` is filled where it is missing, and `reasoning_content` always says the same.

@@ -406,22 +406,22 @@ fn nothing_trained_in_an_endless_stream_stops_too() {
 }
 
 #[test]
-fn a_template_without_generation_tags_is_refused_with_the_remedy() {
+fn a_template_whose_turns_cannot_be_shown_is_refused_with_the_remedy() {
     let corpus = Corpus::with_chats(5);
     corpus.write(
         "plain.jinja",
-        b"{% for m in messages %}{{ m.content }}{% endfor %}",
+        b"{% for i in range(messages|length) %}<{{ messages[i].role }}>{{ messages[i].content ~ loop.length }}{% endfor %}{{ '<assistant>' if add_generation_prompt }}",
     );
     let error = fails(&corpus, "chats.jsonl", "template: plain.jinja");
-    assert_eq!(error.kind(), Kind::Recipe);
+    assert_eq!(error.kind(), Kind::Mask, "{error}");
     assert!(error.to_string().contains("generation"), "{error}");
-    assert!(error.to_string().contains("source chats"), "{error}");
+    assert!(error.to_string().contains("template.path"), "{error}");
     // Rows of prompt and completion are rendered with it too.
     let row = r#"{"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Yes."}]}"#;
     corpus.write("pairs.jsonl", format!("{row}\n").repeat(30).as_bytes());
     let error = fails(&corpus, "pairs.jsonl", "template: plain.jinja");
-    assert_eq!(error.kind(), Kind::Recipe, "{error}");
-    assert!(error.to_string().contains("generation"), "{error}");
+    assert_eq!(error.kind(), Kind::Mask, "{error}");
+    assert!(error.record().is_some(), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is trained under each policy, end to end: ids are bytes, so that a mask can be read as text.
 
-use crate::corpus::{Corpus, IM_END};
+use crate::corpus::{Corpus, IM_END, TEMPLATE};
 use packmill::pipeline::{Estimate, Loader, Model, Samples, Warning};
 use packmill::{Error, Example, Kind, ledger::Reason};
 use std::sync::Arc;
@@ -57,6 +57,78 @@ fn end_of_turn_false_takes_the_token_off() {
 #[test]
 fn last_assistant() {
     assert_eq!(one(CHAT, "mask: {train: last_assistant}"), ["No.^"]);
+}
+
+/// The trained parts of a row under a template of one's own.
+fn with_template(template: &str, row: &str, mask: &str) -> Vec<String> {
+    let corpus = Corpus::new();
+    corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
+    corpus.write("own.jinja", template.as_bytes());
+    let recipe = corpus.recipe(
+        "rows.jsonl",
+        &format!("template: own.jinja\nmask: {{{mask}}}"),
+    );
+    let model = Arc::new(Model::load(&recipe).unwrap());
+    let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
+    trained(&samples.next().unwrap().unwrap().content.unwrap())
+}
+
+#[test]
+fn every_policy_works_without_generation_tags() {
+    let untagged = TEMPLATE
+        .replace("{% generation %}", "")
+        .replace("{% endgeneration %}", "");
+    let flagged = CHAT.replacen(
+        r#""content": "Yes.""#,
+        r#""content": "Yes.", "train": false"#,
+        1,
+    );
+    for (row, mask, expected) in [
+        (CHAT, "", vec!["Yes.^\n", "No.^\n"]),
+        (CHAT, "train: last_assistant", vec!["No.^\n"]),
+        (CHAT, "end_of_turn: false", vec!["Yes.", "No."]),
+        (flagged.as_str(), "", vec!["No.^\n"]),
+    ] {
+        assert_eq!(with_template(&untagged, row, mask), expected, "{mask}");
+    }
+}
+
+#[test]
+fn fields_that_are_skipped_are_context() {
+    let template = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{% generation %}\
+{% if m.reasoning %}{{ '<think>' + m.reasoning + '</think>' }}{% endif %}{{ m.content }}{% for c in m.tool_calls %}{{ '[' + c.name + c.x + ']' }}{% endfor %}{{ '<|im_end|>' }}\
+{% endgeneration %}{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}{{ '<|im_start|>assistant\n' if add_generation_prompt }}";
+    let row = r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "reasoning": "so", "content": "Yes.", "tool_calls": [{"name": "f", "x": "one"}]}]}"#;
+    let untagged = template
+        .replace("{% generation %}", "")
+        .replace("{% endgeneration %}", "");
+    for template in [template, &untagged] {
+        for (mask, expected) in [
+            ("", vec!["<think>so</think>Yes.[fone]^"]),
+            ("reasoning: skip", vec!["</think>Yes.[fone]^"]),
+            ("tool_calls: skip", vec!["<think>so</think>Yes.", "^"]),
+            (
+                "reasoning: skip, tool_calls: skip",
+                vec!["</think>Yes.", "^"],
+            ),
+            (
+                "reasoning: skip, tool_calls: skip, end_of_turn: false",
+                vec!["</think>Yes."],
+            ),
+        ] {
+            assert_eq!(with_template(template, row, mask), expected, "{mask}");
+        }
+    }
+    let error = {
+        let corpus = Corpus::new();
+        corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
+        let recipe = corpus.recipe("rows.jsonl", "mask: {train: all, tool_calls: skip}");
+        let model = Arc::new(Model::load(&recipe).unwrap());
+        Samples::open(&recipe, &model, &corpus.cache())
+            .and_then(|mut samples| samples.next().unwrap())
+            .expect_err("should be refused")
+    };
+    assert_eq!(error.kind(), Kind::Recipe, "{error}");
 }
 
 #[test]

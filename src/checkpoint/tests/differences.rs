@@ -5,8 +5,8 @@ use super::super::print::{Form, SourcePrint, TokenizerPrint, hash_of_texts, shar
 use super::{recipe, source, state, tokenizer};
 use crate::checkpoint::State;
 use crate::recipe::{
-    Io, Labels, Markers, MaskConfig, OnBadRecord, OnExhausted, Overlong, Recipe, RowKind,
-    ScheduleEntry, Strategy, Train,
+    FieldLoss, Io, Labels, Markers, MaskConfig, OnBadRecord, OnExhausted, Overlong, Recipe,
+    RowKind, ScheduleEntry, Strategy, Train,
 };
 use crate::shard::{Codec, ShardFile, Stamp};
 use std::path::{Path, PathBuf};
@@ -163,6 +163,12 @@ fn keys_of_a_source() {
     );
     // The recipe's mask and template are those of every source without its own.
     assert_eq!(differences(|s| s.recipe.mask.end_of_turn = false).len(), 2);
+    assert_eq!(
+        differences(|s| s.recipe.mask.tool_calls = FieldLoss::Skip),
+        ["sgd", "gsm8k"].map(|name| format!(
+            "source {name}: mask.tool_calls: not set in the checkpoint, skip in the recipe"
+        ))
+    );
     assert_eq!(
         differences(|s| s.recipe.template.system = Some("Be brief.".to_owned())),
         ["sgd", "gsm8k"].map(|name| format!(

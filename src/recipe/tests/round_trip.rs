@@ -3,8 +3,9 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted, PackConfig, Recipe,
-    RowKind, ScheduleEntry, SourceConfig, TemplateConfig, TokenizerConfig, Train,
+    BatchConfig, FieldLoss, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted,
+    PackConfig, Recipe, RowKind, ScheduleEntry, SourceConfig, TemplateConfig, TokenizerConfig,
+    Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -64,6 +65,8 @@ mask:
   markers: null
   roles: [assistant]
   end_of_turn: true
+  reasoning: train
+  tool_calls: train
 pack:
   strategy: knapsack
   sequence_length: 4096
@@ -143,10 +146,12 @@ prop_compose! {
         by_markers: bool,
         roles in vec(filled(), 1..3),
         end_of_turn: bool,
+        reasoning in select(vec![FieldLoss::Train, FieldLoss::Skip]),
+        tool_calls in select(vec![FieldLoss::Train, FieldLoss::Skip]),
     ) -> MaskConfig {
         let markers = markers.map(|(response, instruction)| Markers { response, instruction });
         let train = if by_markers && markers.is_some() { Train::Markers } else { train };
-        MaskConfig { train, markers, roles, end_of_turn }
+        MaskConfig { train, markers, roles, end_of_turn, reasoning, tool_calls }
     }
 }
 

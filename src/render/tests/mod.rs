@@ -3,7 +3,9 @@
 mod hostile;
 mod owners;
 mod python;
+mod skip;
 mod spans;
+mod turns;
 mod variables;
 
 use super::*;
