@@ -184,6 +184,7 @@ impl LoaderBuilder {
         let warnings = sources.warnings(&recipe);
         let assembler = Assembler::new(setup)?;
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
+        let history = resume.as_ref().map(|whole| whole.history.clone());
         let progress = match &resume {
             Some(whole) => Progress::resumed(whole, self.rank),
             None => Progress::default(),
@@ -206,6 +207,7 @@ impl LoaderBuilder {
             rank: self.rank,
             fingerprint: Arc::new(fingerprint),
             since,
+            history: history.unwrap_or_default(),
             ended: false,
             stats,
             sources,
@@ -284,7 +286,7 @@ fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
 }
 
 /// What a rank is dealt: without weights all blocks as one list, with them each source's own.
-fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
+pub(super) fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
     let sequence = |name: &str, blocks, epochs| {
         Sequence::new(recipe.seed, name, blocks, recipe.shuffle, epochs)
     };

@@ -6,7 +6,7 @@
 //! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
 //! - `lane`, `assemble`, `take`, `last_pool`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
-//! - [`fingerprint`]: which stream it is;
+//! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is.
 
 mod model;
@@ -37,6 +37,9 @@ mod identity;
 mod builder;
 mod loader;
 
+mod fork;
+mod refit;
+
 mod estimate;
 mod samples;
 mod stop_token;
@@ -44,6 +47,7 @@ mod warning;
 
 pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
+pub use fork::{Forked, fork};
 pub use identity::fingerprint;
 pub use loader::{Loader, StopHandle};
 pub use model::{Model, SourceModel};

@@ -89,6 +89,7 @@ fn state(names: &[&str], lanes: u32, rank: u32, world_size: u32, rows: u64) -> S
         }],
         pool: Vec::new(),
         waiting: Vec::new(),
+        carried: Vec::new(),
         bad: vec![(7, 1); names.len()],
     };
     State {
@@ -106,6 +107,7 @@ fn state(names: &[&str], lanes: u32, rank: u32, world_size: u32, rows: u64) -> S
             .map(lane)
             .collect(),
         engine: "packmill 0.1.0, tokenizers 0.23.2, x86_64 \"linux\"".to_owned(),
+        history: Vec::new(),
     }
 }
 
@@ -227,6 +229,7 @@ fn lane_state(streams: usize, sources: usize) -> impl Strategy<Value = LaneState
                 streams,
                 pool,
                 waiting,
+                carried: Vec::new(),
                 bad,
             }
         })
