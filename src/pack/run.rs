@@ -99,7 +99,7 @@ mod tests {
     fn tokens_that_are_not_there_are_refused() {
         let example = Example {
             ids: vec![1; 5],
-            trained: vec![0..5],
+            trained: std::iter::once(0..5).collect(),
             origin: Default::default(),
             protected: Vec::new(),
         };

@@ -414,7 +414,8 @@ fn before_of(example: &Example, encoding: Encoding) -> Example {
     let mut before = example.clone();
     if encoding == Encoding::Mask {
         // Which tokens were trained is not known, but where it was cut does not hang on it.
-        before.trained = vec![0..u32::try_from(before.len()).unwrap_or(u32::MAX)];
+        let all = 0..u32::try_from(before.len()).unwrap_or(u32::MAX);
+        before.trained = std::iter::once(all).collect();
     }
     before
 }

@@ -268,3 +268,82 @@ impl Assembler {
         usize::try_from(place).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Digest;
+    use crate::checkpoint::Fingerprint;
+    use crate::ledger::Ledger;
+    use crate::order::lanes::Lanes;
+
+    /// Lanes of a stream of `blocks` held records, each with its cursor and whether it has ended.
+    fn check(blocks: u64, epochs: Option<u64>, lanes: &[(u64, bool)]) -> Option<String> {
+        let states = (0..)
+            .zip(lanes)
+            .map(|(lane, &(position, ended))| LaneState {
+                lane,
+                rows: 0,
+                ended,
+                weights: 0,
+                streams: vec![StreamState {
+                    position,
+                    ..StreamState::default()
+                }],
+                pool: Vec::new(),
+                waiting: Vec::new(),
+                carried: Vec::new(),
+                bad: Vec::new(),
+            });
+        let from = Whole {
+            fingerprint: Fingerprint::default(),
+            world_size: 1,
+            step: 0,
+            rows: 0,
+            digest: Digest::default(),
+            ledger: Ledger::default(),
+            phase: Phase::Lanes,
+            lanes: states.collect(),
+            engine: String::new(),
+            history: Vec::new(),
+        };
+        let sequence = Sequence::new(17, "", blocks, true, epochs);
+        let count = u32::try_from(lanes.len()).unwrap();
+        let dealt = Dealt::whole(sequence, Lanes::new(count));
+        let refused = long_enough(&from, &dealt).err()?;
+        assert_eq!(refused.kind(), Kind::Checkpoint);
+        Some(refused.to_string())
+    }
+
+    #[test]
+    fn epochs_may_change_but_not_below_what_has_begun() {
+        // Two lanes of 10 blocks: each has 5 an epoch. Both have taken just those of the first.
+        let at_the_end = [(5, false), (5, false)];
+        for epochs in [Some(1), Some(2), None] {
+            assert_eq!(check(10, epochs, &at_the_end), None, "{epochs:?}");
+        }
+        // Lane 1 has taken one of the third.
+        let further = [(10, false), (11, false)];
+        for epochs in [1, 2] {
+            let refused = check(10, Some(epochs), &further).unwrap();
+            assert!(refused.contains("epochs of at least 3"), "{refused}");
+        }
+        assert_eq!(check(10, Some(3), &further), None);
+        assert_eq!(check(10, None, &[(0, false), (0, false)]), None);
+    }
+
+    #[test]
+    fn epochs_may_not_change_once_a_lane_has_ended() {
+        let ended = [(10, true), (9, false)];
+        assert_eq!(check(10, Some(2), &ended), None);
+        for epochs in [Some(3), None] {
+            let refused = check(10, epochs, &ended).unwrap();
+            assert!(refused.contains("give epochs: 2"), "{refused}");
+        }
+        assert!(check(10, Some(1), &ended).unwrap().contains("has begun"));
+        // A lane without a block in the first epoch ends at once, and would go on with a second.
+        let idle = [(1, true), (1, true), (0, true), (0, true)];
+        assert_eq!(check(2, Some(1), &idle), None);
+        assert!(check(2, Some(2), &idle).is_some());
+    }
+}

@@ -189,22 +189,47 @@ fn any_packing_into_any_other() {
     }
 }
 
+/// Chats in which questions are so long that whole pieces of a split one have nothing to learn from, and are dropped
+/// between others.
+fn with_long_questions() -> Corpus {
+    let plain = chats(RECORDS);
+    let longer = plain.lines().map(|line| {
+        let mut chat: Value = serde_json::from_str(line).unwrap();
+        for message in chat["messages"].as_array_mut().unwrap() {
+            if message["role"] == "user" {
+                message["content"] = "Why is that? ".repeat(18).into();
+            }
+        }
+        format!("{chat}\n")
+    });
+    let corpus = Corpus::new();
+    corpus.write("chats.jsonl", longer.collect::<String>().as_bytes());
+    corpus
+}
+
 #[test]
 fn forks_of_forks() {
-    let corpus = Corpus::with_chats(RECORDS);
-    let lengths = lengths(&corpus, "");
+    let corpora = [Corpus::with_chats(RECORDS), with_long_questions()];
     let mut random = Random(7);
-    for _ in 0..25 {
-        let chain: Vec<&str> = (0..4).map(|_| PACKS[random.below(PACKS.len())]).collect();
+    for round in 0..40 {
+        let corpus = &corpora[round % 2];
+        let lengths = lengths(corpus, "");
+        // Nearly all long chats would be dropped, and lanes end.
+        let long = round % 2 == 1;
+        let packs: Vec<&str> = PACKS
+            .into_iter()
+            .filter(|pack| !long || !pack.contains("drop"))
+            .collect();
+        let chain: Vec<&str> = (0..4).map(|_| packs[random.below(packs.len())]).collect();
         let mut delivered = Delivered::new();
         let mut from: Option<Whole> = None;
         for (place, pack) in chain.iter().enumerate() {
-            let recipe = packed(&corpus, pack, "");
-            let begun = from.map(|from| forked(&corpus, &from, &recipe));
+            let recipe = packed(corpus, pack, "");
+            let begun = from.map(|from| forked(corpus, &from, &recipe));
             let steps = begun.as_ref().map_or(0, |whole| whole.step) + 2 + random.below(5) as u64;
             let steps = (place < 3).then_some(steps);
             from = Some(stream(
-                &corpus,
+                corpus,
                 &recipe,
                 begun.as_ref(),
                 steps,
