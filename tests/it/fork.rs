@@ -1,11 +1,12 @@
 //! A checkpoint carried into a changed recipe: every token once, or a line in the ledger.
 
-use crate::corpus::{Corpus, Random, chats};
+use crate::corpus::{Corpus, Random, chats, zstd_frames};
 use packmill::batch::PROVENANCE_FIELDS;
 use packmill::checkpoint::{State, Whole, merge};
 use packmill::ledger::{Ledger, Reason};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Forked, Loader, Model, fork};
+use packmill::recipe::PackConfig;
 use packmill::{Error, Recipe};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -46,8 +47,9 @@ fn stream(
         while let Some(batch) = loader.next() {
             let batch = batch.unwrap();
             for at in batch.provenance().chunks(PROVENANCE_FIELDS.len()) {
-                // Held: shards have one record a block, and each source has one shard here.
-                let runs = delivered.entry((at[0], at[2], at[5])).or_default();
+                // Block and record in it; each source has one shard here.
+                let record = at[2] * 1_000_000 + at[3];
+                let runs = delivered.entry((at[0], record, at[5])).or_default();
                 runs.push(at[6]..at[7] + 1);
             }
             last = loader.state();
@@ -138,6 +140,10 @@ const PACKS: [&str; 7] = [
     "{sequence_length: 64, strategy: none, overlong: split}",
 ];
 
+fn packed_as(pack: &str) -> PackConfig {
+    packed(&Corpus::with_chats(1), pack, "").pack
+}
+
 fn packed(corpus: &Corpus, pack: &str, more: &str) -> Recipe {
     corpus.recipe("chats.jsonl", &format!("{BASE}\npack: {pack}\n{more}"))
 }
@@ -209,13 +215,19 @@ fn with_long_questions() -> Corpus {
 
 #[test]
 fn forks_of_forks() {
-    let corpora = [Corpus::with_chats(RECORDS), with_long_questions()];
+    let streamed = Corpus::new();
+    streamed.write("chats.jsonl", &zstd_frames(&chats(RECORDS), 7));
+    let corpora = [
+        (Corpus::with_chats(RECORDS), ""),
+        (with_long_questions(), ""),
+        (streamed, "hold: 0"),
+    ];
     let mut random = Random(7);
-    for round in 0..40 {
-        let corpus = &corpora[round % 2];
-        let lengths = lengths(corpus, "");
+    for round in 0..45 {
+        let (corpus, more) = &corpora[round % 3];
+        let lengths = lengths(corpus, more);
         // Nearly all long chats would be dropped, and lanes end.
-        let long = round % 2 == 1;
+        let long = round % 3 == 1;
         let packs: Vec<&str> = PACKS
             .into_iter()
             .filter(|pack| !long || !pack.contains("drop"))
@@ -224,7 +236,7 @@ fn forks_of_forks() {
         let mut delivered = Delivered::new();
         let mut from: Option<Whole> = None;
         for (place, pack) in chain.iter().enumerate() {
-            let recipe = packed(corpus, pack, "");
+            let recipe = packed(corpus, pack, more);
             let begun = from.map(|from| forked(corpus, &from, &recipe));
             let steps = begun.as_ref().map_or(0, |whole| whole.step) + 2 + random.below(5) as u64;
             let steps = (place < 3).then_some(steps);
@@ -395,6 +407,51 @@ fn weights_change_at_a_row_and_every_record_comes_once_an_epoch() {
     assert_eq!(taken(&at_90, "a"), taken(&at, "a"), "a weighs nothing");
     assert!(taken(&end, "a") > taken(&at, "a"));
     assert!(taken(&at_90, "b") - taken(&at, "b") > 10 * (taken(&at_90, "c") - taken(&at, "c")));
+}
+
+/// Pools of several sources, cut anew twice; the account of each follows token by token.
+#[test]
+fn a_mixture_is_cut_anew_source_by_source() {
+    let corpus = Corpus::new();
+    let recipe = |pack: &str| {
+        let weights = [("a", 5), ("b", 2), ("c", 3)];
+        let mut recipe = mixed(&corpus, &weights, "on_exhausted: stop");
+        recipe.pack = packed_as(pack);
+        recipe
+    };
+    let mut delivered = Delivered::new();
+    let chain = [PACKS[0], PACKS[1], PACKS[6], PACKS[0]].map(recipe);
+    let mut from: Option<Whole> = None;
+    for (place, recipe) in chain.iter().enumerate() {
+        let begun = from.map(|from| forked(&corpus, &from, recipe));
+        let steps = (place < 3).then_some(12 * (place as u64 + 1));
+        from = Some(stream(
+            &corpus,
+            recipe,
+            begun.as_ref(),
+            steps,
+            1,
+            &mut delivered,
+        ));
+    }
+    let end = from.unwrap().ledger;
+    for (source, (name, account)) in (0..).zip(&end.sources) {
+        let mut tokens = 0;
+        for (record, runs) in delivered.iter().filter(|(record, _)| record.0 == source) {
+            let mut runs = runs.clone();
+            runs.sort_by_key(|run| run.start);
+            let apart = runs.windows(2).all(|pair| pair[0].end <= pair[1].start);
+            assert!(apart, "{name}: {record:?} comes twice: {runs:?}");
+            tokens += runs.iter().map(|run| run.end - run.start).sum::<i64>();
+        }
+        assert_eq!(account.tokens.delivered as i64, tokens, "{name}");
+        assert_eq!(
+            (account.records.pending, account.tokens.pending),
+            (0, 0),
+            "{name}"
+        );
+    }
+    assert!(end.balanced());
 }
 
 #[test]
