@@ -22,6 +22,8 @@ pub enum Reason {
     Overlong,
     /// It could not be read, understood, rendered or masked, with `on_bad_record: skip`.
     BadRecord,
+    /// A pool held it when its source was taken out of the recipe, by a fork.
+    SourceRemoved,
 }
 
 impl fmt::Display for Reason {
@@ -31,6 +33,7 @@ impl fmt::Display for Reason {
             Reason::NoMarker => "no_marker",
             Reason::Overlong => "overlong",
             Reason::BadRecord => "bad_record",
+            Reason::SourceRemoved => "source_removed",
         })
     }
 }

@@ -37,7 +37,7 @@ impl Fingerprint {
     }
 }
 
-fn keys(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn keys(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     all.into_iter()
         .filter(|key| then.get(*key) != now.get(*key))
@@ -67,7 +67,7 @@ fn keys(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<
         .collect()
 }
 
-fn names(then: &Fingerprint, now: &Fingerprint) -> String {
+pub(super) fn names(then: &Fingerprint, now: &Fingerprint) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) =
         (then.source_names().collect(), now.source_names().collect());
     let missing = |from: &[&str], of: &[&str]| {
@@ -93,7 +93,7 @@ fn names(then: &Fingerprint, now: &Fingerprint) -> String {
     }
 }
 
-fn shards(then: &SourceFingerprint, now: &SourceFingerprint) -> Vec<String> {
+pub(super) fn shards(then: &SourceFingerprint, now: &SourceFingerprint) -> Vec<String> {
     if then.shards != now.shards {
         return vec![format!(
             "{} shards in the checkpoint, {} here",

@@ -19,6 +19,10 @@ mod fingerprint;
 
 mod folder;
 
+mod fork;
+
+mod history;
+
 mod keys;
 
 mod listing;
@@ -26,6 +30,8 @@ mod listing;
 mod pooled;
 
 mod print;
+
+mod run;
 
 mod sense;
 
@@ -42,8 +48,11 @@ mod whole;
 
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, Found};
+pub use fork::{Carried, Encoding, Fit, Removed, carry};
+pub use history::Fork;
 pub use print::{
     ENDS_BYTES, Form, ShardPrint, SourcePrint, TokenizerPrint, hash_of_texts, shard_print,
 };
+pub use run::Run;
 pub use state::{LaneState, Phase, Pooled, State, StreamState};
 pub use whole::{Whole, merge};

@@ -19,7 +19,7 @@ pub(super) fn write(pool: &[Pooled], streams: &[StreamState]) -> String {
     text
 }
 
-fn entry(text: &mut String, pooled: &Pooled, streams: &[StreamState]) {
+pub(super) fn entry(text: &mut String, pooled: &Pooled, streams: &[StreamState]) {
     let cursor = streams.get(pooled.stream as usize);
     let cursor = cursor.map_or(0, |stream| i128::from(stream.position));
     // Below 0 for a state that makes no sense; reading refuses it.
@@ -53,7 +53,7 @@ pub(super) fn read(text: &str, streams: &[StreamState]) -> Result<Vec<Pooled>, S
         .collect()
 }
 
-fn pooled(entry: &str, streams: &[StreamState]) -> Option<Pooled> {
+pub(super) fn pooled(entry: &str, streams: &[StreamState]) -> Option<Pooled> {
     let (stream, rest) = match entry.split_once(':') {
         Some((stream, rest)) => (u32::try_from(number(stream)?).ok()?, rest),
         None => (0, entry),
@@ -83,7 +83,7 @@ fn cut(text: &str, mark: char) -> Option<(&str, u64)> {
 }
 
 /// Digits and nothing else. Below 2^60, so that a few of them can be added.
-fn number(digits: &str) -> Option<u64> {
+pub(super) fn number(digits: &str) -> Option<u64> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.parse().ok().filter(|_| plain)?;
     (number < 1 << 60).then_some(number)

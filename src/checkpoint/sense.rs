@@ -1,8 +1,10 @@
 //! Whether the numbers of a state make sense: what no stream of its fingerprint could have reached is refused,
 //! before anything is computed from it.
 
+use super::run;
 use super::state::{LaneState, Phase, Pooled, State};
 use crate::ledger::{Account, Count};
+use std::collections::BTreeSet;
 
 /// Counts stay where every reader of JSON has them exactly, and where a few of them can be added.
 const MOST: u64 = 1 << 53;
@@ -99,8 +101,17 @@ impl State {
     }
 
     fn check_ledger(&self) -> Result<(), String> {
-        let booked = self.ledger.sources.iter().map(|(name, _)| name.as_str());
-        if !booked.eq(self.fingerprint.source_names()) {
+        let sources = self.fingerprint.source_names().count();
+        let booked = || self.ledger.sources.iter().map(|(name, _)| name.as_str());
+        // Behind the recipe's own, those that a fork removed: nothing of them is pending any more.
+        let settled = |(_, account): &(String, Account)| {
+            account.records.pending == 0 && account.tokens.pending == 0
+        };
+        let unique: BTreeSet<&str> = booked().collect();
+        if !booked().take(sources).eq(self.fingerprint.source_names())
+            || unique.len() != self.ledger.sources.len()
+            || !self.ledger.sources.iter().skip(sources).all(settled)
+        {
             return Err("the ledger's sources are not those of the fingerprint".to_owned());
         }
         for (name, account) in &self.ledger.sources {
@@ -115,7 +126,7 @@ impl State {
     }
 
     fn check_lane(&self, lane: &LaneState, lanes: u32) -> Result<(), String> {
-        let sources = self.ledger.sources.len();
+        let sources = self.fingerprint.source_names().count();
         let streams = lane.streams.len();
         if (streams != 1 && streams != sources) || lane.bad.len() != sources {
             return Err(format!(
@@ -137,7 +148,8 @@ impl State {
                 return Err(format!("{bad} bad records of {records}"));
             }
         }
-        check_pool(lane)
+        check_pool(lane)?;
+        run::check(lane)
     }
 }
 

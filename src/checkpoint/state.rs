@@ -1,6 +1,8 @@
 //! The state of a stream: plain data.
 
 use super::fingerprint::Fingerprint;
+use super::history::Fork;
+use super::run::Run;
 use crate::batch::Digest;
 use crate::ledger::Ledger;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,8 @@ pub struct State {
     pub lanes: Vec<LaneState>,
     /// What made it: tokenizer engine, packmill's version, machine. Recorded, not compared.
     pub engine: String,
+    /// The streams that it was before each fork, the oldest first. In rank 0's part alone.
+    pub history: Vec<Fork>,
 }
 
 /// Which part of a stream is being packed.
@@ -64,6 +68,8 @@ pub struct LaneState {
     pub pool: Vec<Pooled>,
     /// Pieces of split records that the pool had no place for, stream by stream, in order.
     pub waiting: Vec<Pooled>,
+    /// What pool and `waiting` hold of examples that were partly delivered at a fork, each run once.
+    pub carried: Vec<Run>,
     /// For each source the records that the lane has read of it and the bad ones among them.
     pub bad: Vec<(u64, u64)>,
 }

@@ -4,6 +4,7 @@
 //! {"version": 1,
 //! "step": 20, "rank": 0, …
 //! "fingerprint": {…},
+//! "history": [{"step": …, "rows": …, "fingerprint": {…}}],      where it was forked, of rank 0
 //! "ledger": {…},
 //! "lanes": [
 //! {"lane": 0, …, "streams": [[position, place, drawn, barren records, barren blocks]], "pool": "3 2 1", …},
@@ -12,7 +13,9 @@
 //! ```
 
 use super::fingerprint::Fingerprint;
+use super::history::Fork;
 use super::pooled;
+use super::run;
 use super::state::{LaneState, Phase, State, StreamState};
 use crate::batch::Digest;
 use crate::error::{Error, Kind, Result, Stage};
@@ -73,6 +76,8 @@ struct File {
     engine: String,
     phase: Phase,
     fingerprint: Fingerprint,
+    #[serde(default)]
+    history: Vec<Fork>,
     ledger: Ledger,
     lanes: Vec<Lane>,
     #[allow(dead_code, reason = "compared before the rest is read")]
@@ -95,17 +100,23 @@ struct Lane {
     bad: Vec<(u64, u64)>,
     pool: String,
     waiting: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    carried: String,
 }
 
 impl State {
     /// The text of a checkpoint file.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        let history = match self.history.is_empty() {
+            true => String::new(),
+            false => format!("\"history\": {},\n", json(&self.history)),
+        };
         // Writing to a String cannot fail.
         let _ = write!(
             text,
             "{{\"version\": {VERSION},\n\"step\": {}, \"rank\": {}, \"world_size\": {}, \"rows\": {}, \"since\": {},\n\
-             \"digest\": \"{}\",\n\"engine\": {},\n\"phase\": {},\n\"fingerprint\": {},\n\"ledger\": {},\n\"lanes\": [",
+             \"digest\": \"{}\",\n\"engine\": {},\n\"phase\": {},\n\"fingerprint\": {},\n{}\"ledger\": {},\n\"lanes\": [",
             self.step,
             self.rank,
             self.world_size,
@@ -115,6 +126,7 @@ impl State {
             json(&self.engine),
             json(&self.phase),
             json(&self.fingerprint),
+            history,
             json(&self.ledger),
         );
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -186,6 +198,7 @@ impl File {
                 .map(Lane::state)
                 .collect::<Result<_, _>>()?,
             engine: self.engine,
+            history: self.history,
         })
     }
 }
@@ -205,6 +218,7 @@ impl Lane {
             bad: lane.bad.clone(),
             pool: pooled::write(&lane.pool, &lane.streams),
             waiting: pooled::write(&lane.waiting, &lane.streams),
+            carried: run::write(&lane.carried, &lane.streams),
         }
     }
 
@@ -230,6 +244,8 @@ impl Lane {
             weights: self.weights,
             pool: pooled(&self.pool)?,
             waiting: pooled(&self.waiting)?,
+            carried: run::read(&self.carried, &streams)
+                .map_err(|wrong| format!("lane {}: {wrong} makes no sense", self.lane))?,
             streams,
             bad: self.bad,
         })

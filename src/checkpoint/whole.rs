@@ -1,6 +1,7 @@
 //! The parts of all ranks put together: the state of the stream, which belongs to no rank.
 
 use super::fingerprint::Fingerprint;
+use super::history::Fork;
 use super::state::{LaneState, Phase, State};
 use crate::batch::Digest;
 use crate::error::{Error, Kind, Result, Stage};
@@ -27,6 +28,8 @@ pub struct Whole {
     pub lanes: Vec<LaneState>,
     /// What made it, as far as ranks differ one after the other.
     pub engine: String,
+    /// The streams that it was before each fork, the oldest first.
+    pub history: Vec<Fork>,
 }
 
 /// Puts the parts of all ranks together, given in any order.
@@ -51,6 +54,7 @@ pub fn merge(mut parts: Vec<State>) -> Result<Whole> {
         phase: first.phase,
         lanes: first.lanes,
         engine: first.engine,
+        history: first.history,
     };
     let mut engines = vec![whole.engine.clone()];
     for part in parts {

@@ -7,6 +7,7 @@
 //! - [`shuffle`]: a keyed bijection on `0..n`, so that a shuffle costs no memory;
 //! - [`sequence`]: a list of blocks as one endless sequence, epoch after epoch;
 //! - [`lanes`]: the sequence dealt to lanes, and rows taken from lanes in turn;
+//! - [`layout`]: a trainer's global ranks to data-parallel ranks;
 //! - [`runs`]: the order of records inside a streamed block;
 //! - [`draw`]: which source a lane draws from, where sources have weights;
 //! - [`weights`]: these weights, and the rows from which others hold.
@@ -16,6 +17,8 @@ pub mod shuffle;
 pub mod sequence;
 
 pub mod lanes;
+
+pub mod layout;
 
 pub mod runs;
 

@@ -14,6 +14,7 @@ mod knapsack;
 mod naive;
 mod none;
 pub mod overlong;
+pub mod run;
 mod subset;
 #[cfg(test)]
 mod tests;

@@ -202,6 +202,7 @@ impl LoaderBuilder {
         let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
         let warnings = sources.warnings(&recipe);
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
+        let history = resume.as_ref().map(|whole| whole.history.clone());
         let progress = match &resume {
             Some(whole) => Progress::resumed(whole, self.rank),
             None => Progress::default(),
@@ -240,7 +241,7 @@ impl LoaderBuilder {
                     checkpoints: self.checkpoints,
                 };
                 let assembler = Box::new(Assembler::new(setup, delivering)?);
-                (Packing::Lanes(assembler, resume), None)
+                (Packing::Lanes(assembler, resume.map(Box::new)), None)
             }
         };
         let thread = std::thread::Builder::new()
@@ -261,6 +262,7 @@ impl LoaderBuilder {
             rank: self.rank,
             fingerprint: Arc::new(fingerprint),
             since,
+            history: history.unwrap_or_default(),
             ended: false,
             stats,
             sources,
@@ -344,7 +346,7 @@ fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
 }
 
 /// What a rank is dealt: without weights all blocks as one list, with them each source's own.
-fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
+pub(super) fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank) -> Dealt {
     let sequence = |name: &str, blocks, epochs| {
         Sequence::new(recipe.seed, name, blocks, recipe.shuffle, epochs)
     };
@@ -397,7 +399,7 @@ pub(crate) fn open_feed(
 
 /// The sequential part, of one plan or the other.
 enum Packing {
-    Lanes(Box<Assembler>, Option<Whole>),
+    Lanes(Box<Assembler>, Option<Box<Whole>>),
     Global(Box<Epochs>),
 }
 

@@ -1,7 +1,7 @@
 //! One lane: its pool, what it draws from, and where it stands.
 
 use super::encode::Item;
-use crate::checkpoint::{LaneState, Pooled, StreamState};
+use crate::checkpoint::{LaneState, Pooled, Run, StreamState};
 use crate::example::{Cursor, Piece};
 use crate::order::draw::Draw;
 use crate::pack::Packer;
@@ -26,6 +26,8 @@ pub(crate) struct Lane {
     pub(crate) weights: u32,
     /// Records read and bad ones met, by source.
     pub(crate) bad: Vec<(u64, u64)>,
+    /// What it may still hold of examples that were partly delivered at a fork.
+    carried: Vec<Run>,
     /// What was last saved of it, while that is true.
     saved: Option<Arc<LaneState>>,
     /// Where it goes on from, while its pool is not read again.
@@ -63,6 +65,7 @@ impl Lane {
             ended: false,
             weights: 0,
             bad: vec![(0, 0); sources],
+            carried: Vec::new(),
             saved: None,
             unread: None,
         }
@@ -74,6 +77,7 @@ impl Lane {
         self.draw = draw.with_drawn(state.streams.iter().map(|stream| stream.drawn));
         (self.rows, self.ended) = (state.rows, state.ended);
         self.bad.clone_from(&state.bad);
+        self.carried.clone_from(&state.carried);
         for (stream, state) in self.streams.iter_mut().zip(&state.streams) {
             stream.cursor = Cursor {
                 position: state.position,
@@ -121,6 +125,11 @@ impl Lane {
                 first: piece.tokens.start,
             }
         };
+        let pool: Vec<Pooled> = self.packer.pool().iter().map(pooled).collect();
+        let waiting = self.streams.iter().flat_map(|stream| &stream.waiting);
+        let waiting: Vec<Pooled> = waiting.map(pooled).collect();
+        self.carried
+            .retain(|run| pool.iter().chain(&waiting).any(|piece| run.holds(piece)));
         let streams = self.streams.iter().enumerate();
         let state = Arc::new(LaneState {
             lane: self.number,
@@ -135,12 +144,9 @@ impl Lane {
                     barren: stream.barren,
                 })
                 .collect(),
-            pool: self.packer.pool().iter().map(pooled).collect(),
-            waiting: self
-                .streams
-                .iter()
-                .flat_map(|stream| stream.waiting.iter().map(pooled))
-                .collect(),
+            pool,
+            waiting,
+            carried: self.carried.clone(),
             bad: self.bad.clone(),
         });
         self.saved = Some(Arc::clone(&state));

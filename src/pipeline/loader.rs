@@ -8,7 +8,7 @@ use super::sources::Sources;
 use super::warning::Warning;
 use crate::batch::Batch;
 use crate::channel::{Closer, Receiver};
-use crate::checkpoint::{Fingerprint, State};
+use crate::checkpoint::{Fingerprint, Fork, State};
 use crate::error::{Result, Stage};
 use crate::order::lanes::Rank;
 use crate::recipe::Recipe;
@@ -43,6 +43,8 @@ pub struct Loader {
     pub(super) fingerprint: Arc<Fingerprint>,
     /// Rows of the stream when this process went on with it.
     pub(super) since: u64,
+    /// The streams that it was before each fork.
+    pub(super) history: Vec<Fork>,
     pub(super) ended: bool,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<Sources>,
@@ -82,6 +84,10 @@ impl Loader {
                 .collect(),
             engine: format!("packmill {}", env!("CARGO_PKG_VERSION")),
             since: self.since,
+            history: match self.rank.number {
+                0 => self.history.clone(),
+                _ => Vec::new(),
+            },
         })
     }
 

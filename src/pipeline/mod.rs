@@ -7,7 +7,7 @@
 //! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
 //! - `global`: the same for `plan: global`, planned from lengths that were counted before;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
-//! - [`fingerprint`]: which stream it is;
+//! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is.
 
 mod model;
@@ -41,6 +41,9 @@ mod identity;
 mod builder;
 mod loader;
 
+mod fork;
+mod refit;
+
 mod estimate;
 mod samples;
 mod stop_token;
@@ -48,6 +51,7 @@ mod warning;
 
 pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
+pub use fork::{Forked, fork};
 pub use global::{Count, Outlook};
 pub use identity::fingerprint;
 pub use loader::{Loader, StopHandle};

@@ -6,15 +6,18 @@
 use super::assemble::Assembler;
 use super::encode::Outcome;
 use super::progress::Progress;
+use super::refit::run_pieces;
 use super::stream::{Begin, Dealt};
-use crate::checkpoint::{LaneState, Phase, Pooled, Whole};
+use crate::checkpoint::{LaneState, Phase, Pooled, Run, StreamState, Whole};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Cursor, Piece};
+use crate::example::{Cursor, Example, Piece};
+use crate::order::sequence::Sequence;
 use crate::places;
 use std::collections::BTreeMap;
 
 /// Where the streams of `dealt` begin, in the order of [`Dealt::streams`].
 pub(crate) fn begins(from: &Whole, dealt: &Dealt) -> Result<Vec<Begin>> {
+    long_enough(from, dealt)?;
     let mut begins = Vec::new();
     for &number in &dealt.own {
         let lane = lane(from, number, dealt)?;
@@ -33,6 +36,54 @@ pub(crate) fn begins(from: &Whole, dealt: &Dealt) -> Result<Vec<Begin>> {
     Ok(begins)
 }
 
+/// Refuses a stream that ends elsewhere than the one that was begun: before what was taken already, or, once a lane has
+/// ended, at any other place. Until then `epochs` may change.
+fn long_enough(from: &Whole, dealt: &Dealt) -> Result<()> {
+    let at = |lane: &LaneState, index| dealt.lanes.position(lane.lane, index);
+    let epochs_begun = |sequence: &Sequence, lane: &LaneState, stream: &StreamState| {
+        // The last block that something was taken of.
+        let last = match stream.place {
+            0 => stream.position.checked_sub(1)?,
+            _ => stream.position,
+        };
+        Some(at(lane, last) / sequence.blocks().max(1) + 1)
+    };
+    let mut begun = 0;
+    for (stream, sequence) in dealt.sequences.iter().enumerate() {
+        let Some(end) = sequence.positions() else {
+            continue;
+        };
+        let epochs = end / sequence.blocks().max(1);
+        let all = from.lanes.iter().filter_map(|lane| {
+            let state = lane.streams.get(stream)?;
+            epochs_begun(sequence, lane, state).filter(|begun| *begun > epochs)
+        });
+        begun = all.fold(begun, u64::max);
+    }
+    if begun > 0 {
+        let message = format!("epoch {begun} has begun, and the stream would have ended before it");
+        return Err(odd(message).remedy(match dealt.by_source {
+            true => "use on_exhausted: repeat".to_owned(),
+            false => format!("give epochs of at least {begun}, or begin anew"),
+        }));
+    }
+    let goes_on = |lane: &LaneState| {
+        let mut streams = dealt.sequences.iter().zip(&lane.streams);
+        streams.all(|(sequence, state)| sequence.at(at(lane, state.position)).is_some())
+    };
+    let ended = from.lanes.iter().find(|lane| lane.ended && goes_on(lane));
+    let Some((lane, sequence)) = ended.zip(dealt.sequences.first()) else {
+        return Ok(());
+    };
+    let state = lane.streams.first().copied().unwrap_or_default();
+    let epochs = (at(lane, state.position) / sequence.blocks().max(1)).max(1);
+    let message = format!(
+        "lane {} has ended after {epochs} epochs, and would go on: the stream's length may not change any more",
+        lane.lane
+    );
+    Err(odd(message).remedy(format!("give epochs: {epochs}, or begin anew")))
+}
+
 fn lane<'a>(from: &'a Whole, number: u32, dealt: &Dealt) -> Result<&'a LaneState> {
     let lane = from.lanes.get(number as usize);
     lane.filter(|lane| lane.lane == number && lane.streams.len() == dealt.sequences.len())
@@ -40,7 +91,7 @@ fn lane<'a>(from: &'a Whole, number: u32, dealt: &Dealt) -> Result<&'a LaneState
 }
 
 /// Where the records stand that a lane holds of one of its streams: rising, none twice.
-fn places(lane: &LaneState, stream: u32) -> Vec<Cursor> {
+pub(super) fn places(lane: &LaneState, stream: u32) -> Vec<Cursor> {
     let all = lane.pool.iter().chain(&lane.waiting);
     let mut places: Vec<Cursor> = all
         .filter(|pooled| pooled.stream == stream)
@@ -51,7 +102,7 @@ fn places(lane: &LaneState, stream: u32) -> Vec<Cursor> {
     places
 }
 
-fn place(pooled: &Pooled) -> Cursor {
+pub(super) fn place(pooled: &Pooled) -> Cursor {
     Cursor {
         position: pooled.position,
         place: pooled.place,
@@ -142,11 +193,28 @@ impl Assembler {
             };
             let mut pieces = Vec::new();
             for example in examples {
-                pieces.extend(self.fit(example)?.pieces);
+                pieces.extend(self.fit_again(example, number, &state.carried)?);
             }
             read.insert(cursor, pieces);
         }
         Ok(read)
+    }
+
+    /// The pieces of an example of a pool: all of it, or what a fork carried over.
+    fn fit_again(&self, example: Example, stream: u32, carried: &[Run]) -> Result<Vec<Piece>> {
+        let (at, number) = (example.origin.at, example.origin.example);
+        let own = |run: &&Run| {
+            run.of.stream == stream && place(&run.of) == at && run.of.example == number
+        };
+        let runs: Vec<&Run> = carried.iter().filter(own).collect();
+        if runs.is_empty() {
+            return Ok(self.fit(example)?.pieces);
+        }
+        let mut pieces = Vec::new();
+        for run in runs {
+            pieces.extend(run_pieces(&example, run, &self.setup.pack)?);
+        }
+        Ok(pieces)
     }
 
     fn restore(
@@ -197,5 +265,84 @@ impl Assembler {
         let lane = self.next_row % u64::from(self.setup.lanes.count());
         let place = lane / u64::from(self.outlet.rank().world_size);
         usize::try_from(place).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Digest;
+    use crate::checkpoint::Fingerprint;
+    use crate::ledger::Ledger;
+    use crate::order::lanes::Lanes;
+
+    /// Lanes of a stream of `blocks` held records, each with its cursor and whether it has ended.
+    fn check(blocks: u64, epochs: Option<u64>, lanes: &[(u64, bool)]) -> Option<String> {
+        let states = (0..)
+            .zip(lanes)
+            .map(|(lane, &(position, ended))| LaneState {
+                lane,
+                rows: 0,
+                ended,
+                weights: 0,
+                streams: vec![StreamState {
+                    position,
+                    ..StreamState::default()
+                }],
+                pool: Vec::new(),
+                waiting: Vec::new(),
+                carried: Vec::new(),
+                bad: Vec::new(),
+            });
+        let from = Whole {
+            fingerprint: Fingerprint::default(),
+            world_size: 1,
+            step: 0,
+            rows: 0,
+            digest: Digest::default(),
+            ledger: Ledger::default(),
+            phase: Phase::Lanes,
+            lanes: states.collect(),
+            engine: String::new(),
+            history: Vec::new(),
+        };
+        let sequence = Sequence::new(17, "", blocks, true, epochs);
+        let count = u32::try_from(lanes.len()).unwrap();
+        let dealt = Dealt::whole(sequence, Lanes::new(count));
+        let refused = long_enough(&from, &dealt).err()?;
+        assert_eq!(refused.kind(), Kind::Checkpoint);
+        Some(refused.to_string())
+    }
+
+    #[test]
+    fn epochs_may_change_but_not_below_what_has_begun() {
+        // Two lanes of 10 blocks: each has 5 an epoch. Both have taken just those of the first.
+        let at_the_end = [(5, false), (5, false)];
+        for epochs in [Some(1), Some(2), None] {
+            assert_eq!(check(10, epochs, &at_the_end), None, "{epochs:?}");
+        }
+        // Lane 1 has taken one of the third.
+        let further = [(10, false), (11, false)];
+        for epochs in [1, 2] {
+            let refused = check(10, Some(epochs), &further).unwrap();
+            assert!(refused.contains("epochs of at least 3"), "{refused}");
+        }
+        assert_eq!(check(10, Some(3), &further), None);
+        assert_eq!(check(10, None, &[(0, false), (0, false)]), None);
+    }
+
+    #[test]
+    fn epochs_may_not_change_once_a_lane_has_ended() {
+        let ended = [(10, true), (9, false)];
+        assert_eq!(check(10, Some(2), &ended), None);
+        for epochs in [Some(3), None] {
+            let refused = check(10, epochs, &ended).unwrap();
+            assert!(refused.contains("give epochs: 2"), "{refused}");
+        }
+        assert!(check(10, Some(1), &ended).unwrap().contains("has begun"));
+        // A lane without a block in the first epoch ends at once, and would go on with a second.
+        let idle = [(1, true), (1, true), (0, true), (0, true)];
+        assert_eq!(check(2, Some(1), &idle), None);
+        assert!(check(2, Some(2), &idle).is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueHint};
+use packmill::order::layout::Layout;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Recompress(Recompress),
     /// Check a folder of checkpoints, and with --recipe whether the stream is still the same
     Verify(Verify),
+    /// Carry a checkpoint into a changed recipe: other weights, rows, masks, a source more or less
+    Fork(Fork),
     /// Measure this recipe's throughput on this machine, stage by stage
     Bench(Bench),
     /// Print a completion script for a shell
@@ -79,12 +82,17 @@ pub(crate) struct Stream {
     /// End delivery after N steps, counted from the stream's start
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
-    /// This process' rank, from 0: it delivers its share of the rows
-    #[arg(long, value_name = "R", default_value_t = 0)]
-    pub(crate) rank: u32,
-    /// How many ranks share the stream out
-    #[arg(long, value_name = "W", default_value_t = 1)]
-    pub(crate) world_size: u32,
+    /// This process' data-parallel rank, from 0: it delivers its share of the rows. With --layout, its global rank
+    #[arg(long, value_name = "R")]
+    pub(crate) rank: Option<u32>,
+    /// How many data-parallel ranks share the stream out. With --layout, all ranks, or left out
+    #[arg(long, value_name = "W")]
+    pub(crate) world_size: Option<u32>,
+    /// How the trainer lays its ranks out, the slowest dimension first: pp=2,dp=4,tp=2, or megatron:tp=2,pp=2,dp=4 for
+    /// Megatron's order. Tensor-, pipeline- and context-parallel peers get the same rows, and only the first of them
+    /// writes --output and --checkpoint. Expert-parallel ranks count in dp
+    #[arg(long, value_name = "LAYOUT", requires = "rank", value_parser = layout)]
+    pub(crate) layout: Option<Layout>,
     /// Write every batch as DIR/rank-RRRRR/step-NNNNNNNN-MM.safetensors
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
@@ -134,6 +142,29 @@ pub(crate) struct Verify {
     /// The recipe whose stream it should be
     #[arg(long, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
     pub(crate) recipe: Option<PathBuf>,
+    /// Print as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Carry the newest complete checkpoint of a folder into a changed recipe. Each source goes on where it \
+                  was, and what pools hold comes first. Weights, schedule, on_exhausted, pack, mask, template, \
+                  tokenizer and batch may change; with weights, sources may come and go. Seed, shuffle, lanes, plan and \
+                  the files of a source that stays may not. The new checkpoint keeps both fingerprints for good; go on \
+                  from it with stream --resume, with any number of ranks."
+)]
+pub(crate) struct Fork {
+    /// A folder of checkpoints
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) checkpoint: PathBuf,
+    /// The changed recipe
+    #[arg(long, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
+    pub(crate) recipe: PathBuf,
+    /// A new folder for the checkpoint to go on from
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
     /// Print as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -191,6 +222,11 @@ pub(crate) struct Recompress {
     /// Replace files that are there already
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    text.parse()
+        .map_err(|error: packmill::Error| error.to_string())
 }
 
 fn size(text: &str) -> Result<u64, String> {

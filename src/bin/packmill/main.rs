@@ -12,6 +12,8 @@ mod checkpoints;
 
 mod demo;
 
+mod fork;
+
 mod index;
 
 mod inspect;
@@ -73,6 +75,7 @@ fn run(started: Instant) -> Result<()> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Fork(args) => fork::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Recompress(args) => recompress::run(&args),
         Command::Bench(args) => bench::run(&args, started),

@@ -38,26 +38,50 @@ pub(crate) struct Run {
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, args.epochs, args.steps)?;
+    let (rank, writes) = rank(args)?;
     let resume = args.resume.as_deref().map(newest).transpose()?;
-    let output = args.output.as_deref().map(|dir| match resume {
-        Some(_) => Output::go_on(dir, args.rank),
-        None => Output::create(dir, args.rank),
+    let output = args.output.as_deref().filter(|_| writes);
+    let output = output.map(|dir| match resume {
+        Some(_) => Output::go_on(dir, rank.number),
+        None => Output::create(dir, rank.number),
     });
     let checkpoints = args.checkpoint.as_deref().zip(args.checkpoint_every);
     let checkpoints = checkpoints
-        .map(|(dir, every)| Checkpoints::new(dir, every, args.rank, args.resume.as_deref()))
+        .filter(|_| writes)
+        .map(|(dir, every)| Checkpoints::new(dir, every, rank.number, args.resume.as_deref()))
         .transpose()?;
     let plan = Plan {
         steps: args.steps,
         output: output.transpose()?,
-        rank: Rank {
-            number: args.rank,
-            world_size: args.world_size,
-        },
+        rank,
         checkpoints,
         resume,
     };
     finish(drive(recipe, plan, started)?, args.json)
+}
+
+/// The data-parallel rank, and whether it is this process that writes for it: of peers, which have the same rows, the
+/// first alone does.
+fn rank(args: &args::Stream) -> Result<(Rank, bool)> {
+    let number = args.rank.unwrap_or(0);
+    let Some(layout) = &args.layout else {
+        let world_size = args.world_size.unwrap_or(1);
+        return Ok((Rank { number, world_size }, true));
+    };
+    if let Some(world_size) = args.world_size.filter(|size| *size != layout.ranks()) {
+        return Err(crate::usage(format!(
+            "--world-size {world_size}, and --layout {layout} has {} ranks; leave --world-size out",
+            layout.ranks()
+        )));
+    }
+    let (rank, first) = (layout.rank(number)?, layout.is_first_peer(number)?);
+    if !first && (args.output.is_some() || args.checkpoint.is_some()) {
+        stdio::note(format_args!(
+            "rank {number} is a peer of data-parallel rank {}: another one writes for it",
+            rank.number
+        ));
+    }
+    Ok((rank, first))
 }
 
 /// What a run does beside streaming, and how far it goes.

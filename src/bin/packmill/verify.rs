@@ -4,7 +4,7 @@ use crate::args;
 use crate::show::number::exact;
 use crate::stdio;
 use anyhow::Result;
-use packmill::checkpoint::{Folder, Whole, merge};
+use packmill::checkpoint::{Folder, Fork, Whole, merge};
 use packmill::pipeline::{Model, fingerprint};
 use packmill::read::cache_folder;
 use packmill::{Error, Kind, Recipe, Stage};
@@ -22,7 +22,17 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
         Ok::<_, anyhow::Error>(whole.fingerprint.differences(&own))
     });
     let differences = differences.transpose()?;
+    let forks = forks(&whole);
     if args.json {
+        let history = forks.iter().map(|(fork, changes)| {
+            json!({
+                "step": fork.step,
+                "rows": fork.rows,
+                "fingerprint": fork.fingerprint.id(),
+                "changes": changes,
+            })
+        });
+        let history: Vec<_> = history.collect();
         let answer = json!({
             "step": whole.step,
             "rows": whole.rows,
@@ -31,6 +41,8 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
             "pooled": pooled(&whole),
             "digest": whole.digest,
             "ledger": whole.ledger,
+            "fingerprint": whole.fingerprint.id(),
+            "history": history,
             "passed_over": found.skipped,
             "differences": differences,
         });
@@ -48,6 +60,17 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
         )?;
         writeln!(out, "digest  {}", whole.digest)?;
         writeln!(out, "made by {}", whole.engine)?;
+        for (fork, changes) in &forks {
+            let (step, row) = (exact(fork.step), exact(fork.rows));
+            writeln!(
+                out,
+                "forked at step {step}, row {row}, from {}",
+                fork.fingerprint.id()
+            )?;
+            for change in changes {
+                writeln!(out, "  {change}")?;
+            }
+        }
         for skipped in &found.skipped {
             writeln!(out, "passed over {skipped}")?;
         }
@@ -66,6 +89,17 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where the stream was forked, and what changed there.
+fn forks(whole: &Whole) -> Vec<(&Fork, Vec<String>)> {
+    let forks = whole.history.iter();
+    let after = whole.history.iter().map(|fork| &fork.fingerprint);
+    let after = after.skip(1).chain([&whole.fingerprint]);
+    forks
+        .zip(after)
+        .map(|(fork, after)| (fork, fork.fingerprint.differences(after)))
+        .collect()
 }
 
 /// Pieces that wait in pools and before them.

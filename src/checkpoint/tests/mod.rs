@@ -1,7 +1,9 @@
 //! States that make sense, and what becomes of them.
 
 use super::fingerprint::Fingerprint;
+use super::history::Fork;
 use super::print::{Form, ShardPrint, SourcePrint, TokenizerPrint};
+use super::run::Run;
 use super::state::{LaneState, Phase, Pooled, State, StreamState};
 use crate::batch::Digest;
 use crate::ledger::{Ledger, Reason};
@@ -11,6 +13,8 @@ use proptest::prelude::*;
 mod differences;
 
 mod folder;
+
+mod fork;
 
 mod ranks;
 
@@ -89,6 +93,7 @@ fn state(names: &[&str], lanes: u32, rank: u32, world_size: u32, rows: u64) -> S
         }],
         pool: Vec::new(),
         waiting: Vec::new(),
+        carried: Vec::new(),
         bad: vec![(7, 1); names.len()],
     };
     State {
@@ -106,6 +111,7 @@ fn state(names: &[&str], lanes: u32, rank: u32, world_size: u32, rows: u64) -> S
             .map(lane)
             .collect(),
         engine: "packmill 0.1.0, tokenizers 0.23.2, x86_64 \"linux\"".to_owned(),
+        history: Vec::new(),
     }
 }
 
@@ -149,6 +155,13 @@ fn any_state() -> impl Strategy<Value = State> {
                     state.rows += last;
                 }
                 state.since = rows / 2;
+                if rank == 0 && last % 3 == 0 {
+                    state.history = vec![Fork {
+                        step: 3,
+                        rows: 9,
+                        fingerprint: fingerprint(&names, lanes, 2),
+                    }];
+                }
                 state.digest = format!("{digest:032x}").parse().unwrap();
                 for ((_, account), made) in state.ledger.sources.iter_mut().zip(accounts) {
                     *account = made;
@@ -218,6 +231,12 @@ fn lane_state(streams: usize, sources: usize) -> impl Strategy<Value = LaneState
                 .collect();
             pool.sort_by_key(|p| (p.position, p.place, p.example, p.first, p.stream));
             pool.dedup();
+            // Whatever begins at the first piece, and holds it alone.
+            let carried = pool.first().map(|of| Run {
+                of: *of,
+                end: of.first + 1,
+                last: weights == 1,
+            });
             let waiting = pool.split_off(pool.len().saturating_sub(waiting));
             LaneState {
                 lane: 0,
@@ -227,6 +246,7 @@ fn lane_state(streams: usize, sources: usize) -> impl Strategy<Value = LaneState
                 streams,
                 pool,
                 waiting,
+                carried: carried.into_iter().collect(),
                 bad,
             }
         })

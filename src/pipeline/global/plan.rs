@@ -242,6 +242,7 @@ impl Planner {
             pool: self.packer.pool().iter().map(pooled).collect(),
             waiting: self.waiting.iter().map(pooled).collect(),
             bad: vec![(0, 0); self.material.sources.summaries().len()],
+            carried: Vec::new(),
         }
     }
 }

@@ -47,7 +47,8 @@ impl Word {
                 Reason::NoTrainedToken => (NO_TRAINED_TOKEN, tokens),
                 Reason::NoMarker => (NO_MARKER, tokens),
                 Reason::Overlong => (OVERLONG, tokens),
-                Reason::BadRecord => (BAD, 0),
+                // Of a source that is not there, nothing is counted.
+                Reason::BadRecord | Reason::SourceRemoved => (BAD, 0),
             },
             Fate::Bad => (BAD, 0),
             Fate::Unreadable => (UNREADABLE, 0),
