@@ -24,6 +24,7 @@ mod corpus;
 use child::Life;
 use configs::Config;
 use packmill::places;
+use packmill::recipe::Plan;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -53,10 +54,14 @@ fn run(kills: u64, random: &mut Random) {
         .iter()
         .map(|config| child::uninterrupted(folder.path(), config))
         .collect();
+    let global = configs.iter().filter(|config| config.plan == Plan::Global);
+    let rows: Vec<usize> = expected.iter().map(Vec::len).collect();
     println!(
-        "{} configurations, {} rows each",
+        "{} configurations, {} of them with plan: global; {} to {} rows each",
         configs.len(),
-        configs::ROWS
+        global.count(),
+        rows.iter().min().unwrap(),
+        rows.iter().max().unwrap(),
     );
     let mut tally = Tally::default();
     let mut next = 0;
@@ -97,11 +102,20 @@ fn one_run(
             End::Natural
         } else if random.below(2) == 0 {
             // Places that come seldom are waited for once, others a few times.
-            let place = places::ALL[random.below(places::ALL.len() as u64) as usize];
+            let places: Vec<_> = places::ALL
+                .into_iter()
+                .filter(|place| comes_to(config.plan, place))
+                .collect();
+            let place = places[random.below(places.len() as u64) as usize];
             End::Place(place, 1 + random.below(3))
         } else {
             End::Time(Duration::from_millis(random.below(400)))
         };
+        // What is kept in the cache may be lost at any time, and only then do these places come again.
+        let in_cache = matches!(end, End::Place(place, _) if IN_CACHE.contains(&place));
+        if in_cache || random.below(8) == 0 {
+            let _ = std::fs::remove_dir_all(own.path().join("cache"));
+        }
         let before = lines(&log).len();
         let killed = live_and_die(&life, &end, tally);
         let rows = lines(&log);
@@ -136,6 +150,22 @@ fn one_run(
             tally.runs += 1;
             return;
         }
+    }
+}
+
+/// Places that are come to while something is put into the cache folder.
+const IN_CACHE: [&str; 4] = [
+    places::SPOOL_WRITTEN,
+    places::SPOOL_PUBLISHED,
+    places::LENGTHS_WRITTEN,
+    places::LENGTHS_PUBLISHED,
+];
+
+/// Whether a stream of this plan comes to a place.
+fn comes_to(plan: Plan, place: &str) -> bool {
+    match plan {
+        Plan::Lanes => ![places::LENGTHS_WRITTEN, places::LENGTHS_PUBLISHED].contains(&place),
+        Plan::Global => place != places::LANE_RESTORED,
     }
 }
 
