@@ -122,7 +122,9 @@ impl Lengths {
             Claim::Ours(pen) => {
                 let blocks = Blocks::Range(part.blocks.clone());
                 let counted = counting.count(part.source, &blocks)?;
-                self.counted += counted.words.len() as u64;
+                let blank = Word::of(Fate::Nothing);
+                let records = counted.words.iter().filter(|word| **word != blank);
+                self.counted += records.count() as u64;
                 pen.write(to_bytes(&counted.words))?;
                 (counted.words, Some(counted.fits))
             }
