@@ -245,6 +245,23 @@ impl Lengths {
         Ok(())
     }
 
+    /// Of how many sources.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// As if it had been counted: each source's words, and what is packed of its blocks that are longer than a row.
+    #[cfg(test)]
+    pub(super) fn of(sources: Vec<(Vec<Word>, BTreeMap<u64, Fit>)>) -> Lengths {
+        let sources = sources.into_iter();
+        Lengths {
+            sources: sources
+                .map(|(words, fits)| Source { words, fits })
+                .collect(),
+            counted: 0,
+        }
+    }
+
     /// What becomes of a record.
     pub(super) fn taken(&self, source: u32, block: u64, pack: &PackConfig) -> Result<Taken> {
         let lengths = self.sources.get(source as usize);
