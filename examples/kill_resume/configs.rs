@@ -44,29 +44,42 @@ pub(crate) fn all() -> Vec<Config> {
 fn global() -> Vec<Config> {
     let mut all = Vec::new();
     for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
-        for (packing, pack, more) in [
+        // As many records of each source as make some hundred rows.
+        for (packing, pack, names, limit) in [
             (
                 "knapsack",
                 "sequence_length: 1024, lookahead: 24",
-                String::new(),
+                &["chats"][..],
+                2_000,
             ),
             (
                 "concat",
                 "sequence_length: 512, strategy: concat",
-                SUMS.to_owned() + MORE,
+                &["chats", "sums", "more"],
+                500,
             ),
             (
                 "split",
                 "sequence_length: 128, lookahead: 300, overlong: split",
-                SUMS.to_owned() + MORE,
+                &["chats", "sums", "more"],
+                120,
             ),
             (
                 "truncate_left",
                 "sequence_length: 128, lookahead: 8, overlong: truncate_left",
-                MORE.to_owned(),
+                &["chats", "more"],
+                250,
             ),
         ] {
-            let sources = format!("  - {{name: chats, paths: [\"chats/*\"]}}\n{more}");
+            let source = |name: &&str| {
+                let mask = if *name == "sums" {
+                    ", mask: {train: completion}"
+                } else {
+                    ""
+                };
+                format!("  - {{name: {name}, paths: [\"{name}/*\"], limit: {limit}{mask}}}\n")
+            };
+            let sources: String = names.iter().map(source).collect();
             all.push(Config {
                 name: format!("global-{packing}-{io}-{shuffle}"),
                 plan: Plan::Global,
