@@ -836,7 +836,7 @@ fn bad_records_are_judged_before_the_first_row_and_booked_in_every_epoch() {
         let (error, code) = refusal(&stream(&corpus, "stop.yaml"));
         assert_eq!(code, Some(1), "{error}");
         assert!(
-            error.contains("b.jsonl") && error.contains("line 2"),
+            error.contains("b.jsonl") && error.contains("record 1:"),
             "{error}"
         );
     };
