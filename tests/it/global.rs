@@ -10,7 +10,7 @@ use packmill::pack::{Scratch, overlong, packer};
 use packmill::pipeline::{Loader, Model, Outlook, Progress, Samples};
 use packmill::recipe::Plan;
 use packmill::{Error, Example, Kind, Piece, Recipe};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -581,6 +581,11 @@ fn lengths_are_counted_once() {
         &format!("{SMALL}\nepochs: 2\nshuffle: false\nio: pread\nprefetch: 1"),
     );
     assert_eq!(counted(&corpus, &other).0, 0);
+    let other = recipe(
+        &corpus,
+        &format!("{SMALL}\nepochs: 1\nmask: {{train: all}}"),
+    );
+    assert_eq!(counted(&corpus, &other).0, RECORDS);
     let template = crate::corpus::TEMPLATE.replace("<|im_start|>", "<|im_start|><|im_start|>");
     corpus.write("other.jinja", template.as_bytes());
     let other = recipe(
@@ -588,6 +593,39 @@ fn lengths_are_counted_once() {
         &format!("{SMALL}\nepochs: 1\ntemplate: other.jinja"),
     );
     assert_eq!(counted(&corpus, &other).0, RECORDS);
+}
+
+/// How a shard's rows are read is told by its source's first one, which may be another shard's.
+#[test]
+fn rows_read_in_another_way_are_counted_again() {
+    let corpus = Corpus::new();
+    let chat = |n: usize| {
+        let answer = "yes ".repeat(n);
+        let turns = [("user", "human", "Well?"), ("assistant", "gpt", &answer)];
+        let messages = turns.map(|(role, _, text)| json!({"role": role, "content": text}));
+        let shared = turns.map(|(_, from, text)| json!({"from": from, "value": text.repeat(2)}));
+        (messages, shared)
+    };
+    let (messages, shared) = chat(1);
+    corpus.write(
+        "0-m.jsonl",
+        json!({"messages": messages}).to_string().as_bytes(),
+    );
+    corpus.write(
+        "0-c.jsonl",
+        json!({"conversations": shared}).to_string().as_bytes(),
+    );
+    let both = (1..9).map(chat).map(|(messages, shared)| {
+        json!({"messages": messages, "conversations": shared}).to_string() + "\n"
+    });
+    corpus.write("1.jsonl", both.collect::<String>().as_bytes());
+    for first in ["0-m.jsonl", "0-c.jsonl"] {
+        let more = format!("{BASE}\n{SMALL}\nepochs: 1");
+        let text = format!(
+            "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [{first}, 1.jsonl]}}\n{more}\n"
+        );
+        assert_eq!(counted(&corpus, &parse(&corpus, &text)).0, 9, "{first}");
+    }
 }
 
 #[test]
@@ -844,20 +882,8 @@ fn bad_records_are_judged_before_the_first_row_and_booked_in_every_epoch() {
     report(&stream(&corpus, "skip.yaml"));
     // What is in the cache by now holds bad records.
     stop();
-    let one = world(
-        &corpus,
-        &parse(&corpus, &format!("{base}{SKIP}\n")),
-        1,
-        None,
-        None,
-    );
-    let two = world(
-        &corpus,
-        &parse(&corpus, &format!("{base}{SKIP}\n")),
-        2,
-        None,
-        None,
-    );
+    let skip = parse(&corpus, &format!("{base}{SKIP}\n"));
+    let (one, two) = (alone(&corpus, &skip), world(&corpus, &skip, 2, None, None));
     assert_eq!((one.digest, &one.ledger), (two.digest, &two.ledger));
     assert_eq!(one.parts[0].outlook.counted_records, 0);
     let records = &account(&one, 1).records;
@@ -865,17 +891,9 @@ fn bad_records_are_judged_before_the_first_row_and_booked_in_every_epoch() {
     assert_eq!((records.taken, records.delivered), (3 * 50, 3 * 47));
     // At each step, in their places: none is booked ahead of its epoch.
     let epoch = one.parts[0].outlook.rows[0];
-    let first = world(
-        &corpus,
-        &parse(&corpus, &format!("{base}{SKIP}\n")),
-        1,
-        None,
-        Some(epoch),
-    );
-    assert_eq!(
-        account(&first, 1).records.dropped.get(&Reason::BadRecord),
-        Some(&3)
-    );
+    let first = world(&corpus, &skip, 1, None, Some(epoch));
+    let records = &account(&first, 1).records;
+    assert_eq!(records.dropped.get(&Reason::BadRecord), Some(&3));
 
     let corpus = with_bad(9);
     corpus.write("skip.yaml", format!("{base}{SKIP}\n").as_bytes());
@@ -885,10 +903,8 @@ fn bad_records_are_judged_before_the_first_row_and_booked_in_every_epoch() {
     assert!(error.contains("b.jsonl"), "{error}");
     // What one forgives, another need not, whoever counted.
     let more = SKIP.replace("0.01", "0.02");
-    report(&{
-        corpus.write("more.yaml", format!("{base}{more}\n").as_bytes());
-        stream(&corpus, "more.yaml")
-    });
+    corpus.write("more.yaml", format!("{base}{more}\n").as_bytes());
+    report(&stream(&corpus, "more.yaml"));
     let (error, _) = refusal(&stream(&corpus, "skip.yaml"));
     assert!(error.contains("9 of 56 records of source `b`"), "{error}");
 }

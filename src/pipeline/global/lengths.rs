@@ -322,6 +322,11 @@ fn parts_of(
 ) -> Result<Vec<Part>> {
     let sources: &Sources = counting.sources;
     let files = sources.files(source);
+    // Told by the source's first record, which may be in another shard.
+    let shape = sources
+        .summaries()
+        .get(source as usize)
+        .map_or(String::new(), |summary| summary.shape.to_string());
     let mut parts = Vec::new();
     for (shard, (print, file)) in (0..).zip(print.shards.iter().zip(&files)) {
         let blocks = sources.held(source).and_then(|held| held.blocks_of(shard));
@@ -329,7 +334,7 @@ fn parts_of(
         let mut key = format!("{VERSION} {} {} ", print.bytes, print.hash);
         // An edit in the middle changes neither size nor ends.
         key += &format!("{}.{} ", file.stamp.modified_s, file.stamp.modified_ns);
-        key += &format!("{} ", blocks.end - blocks.start);
+        key += &format!("{} {shape} ", blocks.end - blocks.start);
         key += &fingerprint.examples_of(source);
         let pack = counting.pack;
         let cut = match (pack.strategy, pack.overlong) {
