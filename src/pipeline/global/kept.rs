@@ -90,15 +90,16 @@ pub(super) fn claim_unless(
     let Some(lock) = locked.map_err(|error| failed(&path, error))? else {
         return Ok(Claim::Busy);
     };
-    // Whoever had the lock before may have made it.
-    match load() {
-        Some(bytes) => Ok(Claim::There(bytes)),
-        None => Ok(Claim::Ours(Pen {
-            path,
-            lock_path,
-            _lock: lock,
-        })),
-    }
+    let pen = Pen {
+        path,
+        lock_path,
+        _lock: lock,
+    };
+    // Whoever had the lock before may have made it. Then the pen goes, and takes the lock file with it.
+    Ok(match load() {
+        Some(bytes) => Claim::There(bytes),
+        None => Claim::Ours(pen),
+    })
 }
 
 /// Whether an open file is still the one at `path`.
