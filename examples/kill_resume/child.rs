@@ -1,6 +1,6 @@
 //! The process that is killed: all ranks of a stream, from the newest complete checkpoint to the last row.
 
-use crate::configs::{Config, ROWS, all};
+use crate::configs::{Config, MOST_RANKS, ROWS, all};
 use packmill::checkpoint::{Folder, Whole, merge};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, LoaderBuilder};
@@ -69,7 +69,8 @@ pub(crate) fn uninterrupted(folder: &Path, config: &Config) -> Vec<String> {
     recipe.batch.rows = 1;
     let mut builder = Loader::builder(recipe).cache(folder.join("cache"));
     if config.plan == Plan::Lanes {
-        builder = builder.steps(ROWS);
+        // A last step may go past the last row that is wanted.
+        builder = builder.steps(ROWS + MOST_RANKS);
     }
     let loader = builder.build().unwrap();
     loader

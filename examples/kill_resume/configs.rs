@@ -4,8 +4,11 @@ use packmill::Recipe;
 use packmill::recipe::Plan;
 use std::path::Path;
 
-/// Rows of a run with `plan: lanes`, whose streams are without end.
+/// Rows that must come in a run with `plan: lanes`, whose streams are without end.
 pub(crate) const ROWS: u64 = 640;
+
+/// The largest number of ranks.
+pub(crate) const MOST_RANKS: u64 = 8;
 
 /// Epochs of a run with `plan: global`, which streams them all.
 const EPOCHS: u64 = 2;
