@@ -125,19 +125,18 @@ impl Lengths {
                 let blank = Word::of(Fate::Nothing);
                 let records = counted.words.iter().filter(|word| **word != blank);
                 self.counted += records.count() as u64;
+                // Before the words: whoever finds these finds the fits too, and reads nothing again.
+                if !counted.fits.is_empty()
+                    && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
+                {
+                    write_fits(pen, &counted.fits)?;
+                }
                 pen.write(to_bytes(&counted.words))?;
                 (counted.words, Some(counted.fits))
             }
         };
         let fits = match fits {
-            Some(fits) => {
-                if !fits.is_empty()
-                    && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
-                {
-                    write_fits(pen, &fits)?;
-                }
-                fits
-            }
+            Some(fits) => fits,
             None => self.fits_again(counting, part, &words, cache)?,
         };
         let source = self.sources.get_mut(part.source as usize);
