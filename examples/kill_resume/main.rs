@@ -101,12 +101,8 @@ fn one_run(
         let end = if left == 0 {
             End::Natural
         } else if random.below(2) == 0 {
+            let place = tally.next_place(config.plan, random);
             // Places that come seldom are waited for once, others a few times.
-            let places: Vec<_> = places::ALL
-                .into_iter()
-                .filter(|place| comes_to(config.plan, place))
-                .collect();
-            let place = places[random.below(places.len() as u64) as usize];
             End::Place(place, 1 + random.below(3))
         } else {
             End::Time(Duration::from_millis(random.below(400)))
@@ -263,10 +259,25 @@ struct Tally {
     runs: u64,
     rows: u64,
     different: u64,
+    /// Lives that were to end at a place, and those that did.
+    tried: BTreeMap<&'static str, u64>,
     fired: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
+    /// One of the places that were tried least often of those that the plan comes to.
+    fn next_place(&mut self, plan: Plan, random: &mut Random) -> &'static str {
+        let tried = |place: &&str| self.tried.get(place).copied().unwrap_or(0);
+        let all = places::ALL
+            .into_iter()
+            .filter(|place| comes_to(plan, place));
+        let least = all.clone().map(|place| tried(&place)).min();
+        let all: Vec<_> = all.filter(|place| Some(tried(place)) == least).collect();
+        let place = all[random.below(all.len() as u64) as usize];
+        *self.tried.entry(place).or_default() += 1;
+        place
+    }
+
     fn report(&self) {
         println!(
             "{} kills in {} lives of {} runs; {} lives delivered rows; {} rows compared, {} differences",
