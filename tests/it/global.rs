@@ -923,7 +923,7 @@ fn a_cut_frame_is_booked_in_every_epoch() {
     let one = alone(&corpus, &recipe);
     let lost = &account(&one, 0).unreadable;
     assert_eq!(lost.blocks, 3);
-    assert!(lost.bytes > 0 && lost.bytes % 3 == 0, "{lost:?}");
+    assert!(lost.bytes > 0 && lost.bytes.is_multiple_of(3), "{lost:?}");
     let three = world(&corpus, &recipe, 3, None, None);
     assert_eq!(
         (three.digest, three.ledger),
