@@ -1,9 +1,10 @@
 //! The process that is killed: all ranks of a stream, from the newest complete checkpoint to the last row.
 
-use crate::configs::{Config, ROWS, all};
+use crate::configs::{Config, MOST_RANKS, ROWS, all};
 use packmill::checkpoint::{Folder, Whole, merge};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, LoaderBuilder};
+use packmill::recipe::Plan;
 use packmill::{Recipe, places};
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, OnceLock};
 use std::time::Duration;
 
-/// Rows between two checkpoints: a multiple of what any number of ranks delivers in a step.
+/// Rows between two checkpoints, about: as many whole steps as come nearest.
 const CHECKPOINT_ROWS: u64 = 32;
 
 /// What one life is to do.
@@ -66,11 +67,12 @@ impl Life {
 pub(crate) fn uninterrupted(folder: &Path, config: &Config) -> Vec<String> {
     let mut recipe = config.recipe(folder);
     recipe.batch.rows = 1;
-    let loader = Loader::builder(recipe)
-        .cache(folder.join("cache"))
-        .steps(ROWS)
-        .build()
-        .unwrap();
+    let mut builder = Loader::builder(recipe).cache(folder.join("cache"));
+    if config.plan == Plan::Lanes {
+        // A last step may go past the last row that is wanted.
+        builder = builder.steps(ROWS + MOST_RANKS);
+    }
+    let loader = builder.build().unwrap();
     loader
         .map(|batch| batch.unwrap().digest().to_string())
         .collect()
@@ -102,7 +104,8 @@ pub(crate) fn live(life: &Life) {
                 .rank(rank)
                 .checkpoints();
             let (from, log, open, checkpoints) = (from.clone(), &log, &open, &checkpoints);
-            scope.spawn(move || one_rank(builder, rank, from, checkpoints, log, open));
+            let plan = life.config.plan;
+            scope.spawn(move || one_rank(builder, rank, plan, from, checkpoints, log, open));
         }
     });
     println!("done");
@@ -111,6 +114,7 @@ pub(crate) fn live(life: &Life) {
 fn one_rank(
     mut builder: LoaderBuilder,
     rank: Rank,
+    plan: Plan,
     from: Option<Whole>,
     checkpoints: &Path,
     mut log: &File,
@@ -123,24 +127,29 @@ fn one_rank(
     if let Some(whole) = from {
         builder = builder.resume(whole);
     }
-    let steps = step + (ROWS - begun).div_ceil(world);
-    let mut loader = builder.steps(steps).build().unwrap();
+    if plan == Plan::Lanes {
+        builder = builder.steps(step + (ROWS - begun).div_ceil(world));
+    }
+    let mut loader = builder.build().unwrap();
     let mut folder = Folder::new(checkpoints);
     // Nothing there yet is no fault of a first life.
     let _ = folder.newest();
     if open.wait().is_leader() {
         println!("streaming");
     }
-    let mut number = rank.next_row(begun);
+    let every = CHECKPOINT_ROWS.div_ceil(world);
     while let Some(batch) = loader.next() {
-        let hash = batch.unwrap().digest();
-        // One write a row, so that a kill leaves whole lines and perhaps a last half one.
-        log.write_all(format!("{number} {hash}\n").as_bytes())
-            .unwrap();
-        number += world;
+        let batch = batch.unwrap();
+        let hash = batch.digest();
+        // None in a batch that only fills an epoch's last step.
+        for number in batch.row_numbers() {
+            // One write a row, so that a kill leaves whole lines and perhaps a last half one.
+            log.write_all(format!("{number} {hash}\n").as_bytes())
+                .unwrap();
+        }
         std::thread::sleep(Duration::from_micros(300));
         let state = loader.state().unwrap();
-        if state.rows.is_multiple_of(CHECKPOINT_ROWS) {
+        if state.step.is_multiple_of(every) {
             folder.save(&state).unwrap();
             if rank.number == 0 {
                 folder.prune(2).unwrap();

@@ -1,17 +1,25 @@
 //! What is streamed: ways of reading, of ordering, of packing, and numbers of ranks.
 
 use packmill::Recipe;
+use packmill::recipe::Plan;
 use std::path::Path;
 
-/// Rows of a run.
+/// Rows that must come in a run with `plan: lanes`, whose streams are without end.
 pub(crate) const ROWS: u64 = 640;
+
+/// The largest number of ranks.
+pub(crate) const MOST_RANKS: u64 = 8;
+
+/// Epochs of a run with `plan: global`, which streams them all.
+const EPOCHS: u64 = 2;
 
 /// One recipe, and the numbers of ranks that take turns with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) name: String,
+    pub(crate) plan: Plan,
     recipe: String,
-    /// Numbers of ranks; a finite stream has one.
+    /// Numbers of ranks.
     pub(crate) worlds: Vec<u32>,
 }
 
@@ -24,8 +32,71 @@ impl Config {
 const SUMS: &str = "  - {name: sums, paths: [\"sums/*\"], mask: {train: completion}}\n";
 const MORE: &str = "  - {name: more, paths: [\"more/*\"]}\n";
 
-/// All of them.
+/// All of them: one of `plan: global` behind every two of `plan: lanes`, so that a short run meets both.
 pub(crate) fn all() -> Vec<Config> {
+    let (mut all, mut global) = (Vec::new(), global().into_iter());
+    for pair in lanes().chunks(2) {
+        all.extend_from_slice(pair);
+        all.extend(global.next());
+    }
+    all.extend(global);
+    all
+}
+
+/// Exact epochs, on numbers of ranks that no number of lanes would fit.
+fn global() -> Vec<Config> {
+    let mut all = Vec::new();
+    for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
+        // As many records of each source as make some hundred rows.
+        for (packing, pack, names, limit) in [
+            (
+                "knapsack",
+                "sequence_length: 1024, lookahead: 24",
+                &["chats"][..],
+                2_000,
+            ),
+            (
+                "concat",
+                "sequence_length: 512, strategy: concat",
+                &["chats", "sums", "more"],
+                500,
+            ),
+            (
+                "split",
+                "sequence_length: 128, lookahead: 300, overlong: split",
+                &["chats", "sums", "more"],
+                120,
+            ),
+            (
+                "truncate_left",
+                "sequence_length: 128, lookahead: 8, overlong: truncate_left",
+                &["chats", "more"],
+                250,
+            ),
+        ] {
+            let source = |name: &&str| {
+                let mask = if *name == "sums" {
+                    ", mask: {train: completion}"
+                } else {
+                    ""
+                };
+                format!("  - {{name: {name}, paths: [\"{name}/*\"], limit: {limit}{mask}}}\n")
+            };
+            let sources: String = names.iter().map(source).collect();
+            all.push(Config {
+                name: format!("global-{packing}-{io}-{shuffle}"),
+                plan: Plan::Global,
+                recipe: format!(
+                    "version: 1\ntokenizer: tokenizer\nsources:\n{sources}pack: {{{pack}}}\nbatch: {{rows: 1}}\nplan: global\nepochs: {EPOCHS}\nshuffle: {shuffle}\nio: {io}\n"
+                ),
+                worlds: vec![1, 2, 3, 8],
+            });
+        }
+    }
+    all
+}
+
+fn lanes() -> Vec<Config> {
     let mut all = Vec::new();
     for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
         for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
@@ -46,6 +117,7 @@ pub(crate) fn all() -> Vec<Config> {
                 };
                 let sources = format!("  - {{name: chats, paths: [\"{paths}\"]}}\n{more}");
                 all.push(Config {
+                    plan: Plan::Lanes,
                     name: format!("{form}-{packing}-{io}-{shuffle}"),
                     recipe: format!(
                         "version: 1\ntokenizer: tokenizer\nsources:\n{sources}pack: {{{pack}}}\nbatch: {{rows: 2}}\nlanes: 8\nshuffle: {shuffle}\nhold: {hold}\nio: {io}\n"
@@ -58,6 +130,7 @@ pub(crate) fn all() -> Vec<Config> {
     // Mixtures, whose weights change on the way.
     for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
         all.push(Config {
+            plan: Plan::Lanes,
             name: format!("{form}-mixture"),
             recipe: format!(
                 "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [\"{paths}\"], weight: 2}}\n  - {{name: more, paths: [\"more/*\"], weight: 1}}\npack: {{sequence_length: 1024, lookahead: 24}}\nschedule: [{{row: 300, weights: {{chats: 1, more: 3}}}}]\nbatch: {{rows: 2}}\nlanes: 8\nhold: {hold}\n"

@@ -24,6 +24,7 @@ mod corpus;
 use child::Life;
 use configs::Config;
 use packmill::places;
+use packmill::recipe::Plan;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -53,10 +54,14 @@ fn run(kills: u64, random: &mut Random) {
         .iter()
         .map(|config| child::uninterrupted(folder.path(), config))
         .collect();
+    let global = configs.iter().filter(|config| config.plan == Plan::Global);
+    let rows: Vec<usize> = expected.iter().map(Vec::len).collect();
     println!(
-        "{} configurations, {} rows each",
+        "{} configurations, {} of them with plan: global; {} to {} rows each",
         configs.len(),
-        configs::ROWS
+        global.count(),
+        rows.iter().min().unwrap(),
+        rows.iter().max().unwrap(),
     );
     let mut tally = Tally::default();
     let mut next = 0;
@@ -96,12 +101,17 @@ fn one_run(
         let end = if left == 0 {
             End::Natural
         } else if random.below(2) == 0 {
+            let place = tally.next_place(config.plan, random);
             // Places that come seldom are waited for once, others a few times.
-            let place = places::ALL[random.below(places::ALL.len() as u64) as usize];
             End::Place(place, 1 + random.below(3))
         } else {
             End::Time(Duration::from_millis(random.below(400)))
         };
+        // What is kept in the cache may be lost at any time, and only then do these places come again.
+        let in_cache = matches!(end, End::Place(place, _) if IN_CACHE.contains(&place));
+        if in_cache || random.below(8) == 0 {
+            let _ = std::fs::remove_dir_all(own.path().join("cache"));
+        }
         let before = lines(&log).len();
         let killed = live_and_die(&life, &end, tally);
         let rows = lines(&log);
@@ -126,9 +136,17 @@ fn one_run(
         } else {
             let mut seen = vec![false; expected.len()];
             for row in &rows {
-                seen[row.split_once(' ').unwrap().0.parse::<usize>().unwrap()] = true;
+                let number: usize = row.split_once(' ').unwrap().0.parse().unwrap();
+                // One that should not be is a difference already.
+                if let Some(seen) = seen.get_mut(number) {
+                    *seen = true;
+                }
             }
-            let missing = seen.iter().filter(|seen| !**seen).count();
+            let wanted = match config.plan {
+                Plan::Lanes => configs::ROWS as usize,
+                Plan::Global => expected.len(),
+            };
+            let missing = seen[..wanted].iter().filter(|seen| !**seen).count();
             tally.different += missing as u64;
             if missing > 0 {
                 println!("{missing} rows never came: {config:?}");
@@ -136,6 +154,22 @@ fn one_run(
             tally.runs += 1;
             return;
         }
+    }
+}
+
+/// Places that are come to while something is put into the cache folder.
+const IN_CACHE: [&str; 4] = [
+    places::SPOOL_WRITTEN,
+    places::SPOOL_PUBLISHED,
+    places::LENGTHS_WRITTEN,
+    places::LENGTHS_PUBLISHED,
+];
+
+/// Whether a stream of this plan comes to a place.
+fn comes_to(plan: Plan, place: &str) -> bool {
+    match plan {
+        Plan::Lanes => ![places::LENGTHS_WRITTEN, places::LENGTHS_PUBLISHED].contains(&place),
+        Plan::Global => place != places::LANE_RESTORED,
     }
 }
 
@@ -225,10 +259,25 @@ struct Tally {
     runs: u64,
     rows: u64,
     different: u64,
+    /// Lives that were to end at a place, and those that did.
+    tried: BTreeMap<&'static str, u64>,
     fired: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
+    /// One of the places that were tried least often of those that the plan comes to.
+    fn next_place(&mut self, plan: Plan, random: &mut Random) -> &'static str {
+        let tried = |place: &&str| self.tried.get(place).copied().unwrap_or(0);
+        let all = places::ALL
+            .into_iter()
+            .filter(|place| comes_to(plan, place));
+        let least = all.clone().map(|place| tried(&place)).min();
+        let all: Vec<_> = all.filter(|place| Some(tried(place)) == least).collect();
+        let place = all[random.below(all.len() as u64) as usize];
+        *self.tried.entry(place).or_default() += 1;
+        place
+    }
+
     fn report(&self) {
         println!(
             "{} kills in {} lives of {} runs; {} lives delivered rows; {} rows compared, {} differences",

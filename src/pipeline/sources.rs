@@ -118,6 +118,11 @@ impl Sources {
         self.blocks.len()
     }
 
+    /// The sources' blocks as one list.
+    pub(crate) fn joined(&self) -> &Joined {
+        &self.blocks
+    }
+
     /// The source of a block of the one list, and its place there.
     pub(crate) fn locate(&self, block: u64) -> Option<(u32, Located)> {
         let (source, within) = self.blocks.locate(block)?;

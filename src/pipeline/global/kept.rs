@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::places;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -50,35 +51,63 @@ pub(super) fn load(cache: &Path, name: &str) -> Option<Vec<u8>> {
 
 /// The file `name`, or the right to make it.
 pub(super) fn claim(cache: &Path, name: &str, wait: Wait) -> Result<Claim> {
-    if let Some(bytes) = load(cache, name) {
+    claim_unless(cache, name, wait, |_| true)
+}
+
+/// The file `name` if it will do, else the right to make it, or to replace one that will not. Nobody takes a file
+/// away: a reader finds the one or the other.
+pub(super) fn claim_unless(
+    cache: &Path,
+    name: &str,
+    wait: Wait,
+    will_do: impl Fn(&[u8]) -> bool,
+) -> Result<Claim> {
+    let load = || load(cache, name).filter(|bytes| will_do(bytes));
+    if let Some(bytes) = load() {
         return Ok(Claim::There(bytes));
     }
     let path = cache.join(name);
     let lock_path = cache.join(format!("{name}.lock"));
     let locked = (|| {
         fs::create_dir_all(cache)?;
-        let mut options = File::options();
-        let lock = options.read(true).write(true).create(true).truncate(false);
-        let lock = lock.open(&lock_path)?;
-        match (wait, lock.try_lock()) {
-            (_, Ok(())) => Ok(Some(lock)),
-            (Wait::Not, Err(TryLockError::WouldBlock)) => Ok(None),
-            (Wait::Until, Err(TryLockError::WouldBlock)) => lock.lock().map(|()| Some(lock)),
-            (_, Err(TryLockError::Error(error))) => Err(error),
+        loop {
+            let mut options = File::options();
+            let lock = options.read(true).write(true).create(true).truncate(false);
+            let lock = lock.open(&lock_path)?;
+            match (wait, lock.try_lock()) {
+                (_, Ok(())) => {}
+                (Wait::Not, Err(TryLockError::WouldBlock)) => return Ok(None),
+                (Wait::Until, Err(TryLockError::WouldBlock)) => lock.lock()?,
+                (_, Err(TryLockError::Error(error))) => return Err(error),
+            }
+            // Whoever had the lock before took the lock file away: then this is the lock of no file, and
+            // somebody else may hold that of its successor.
+            if is_current(&lock, &lock_path) {
+                return Ok(Some(lock));
+            }
         }
     })();
     let Some(lock) = locked.map_err(|error| failed(&path, error))? else {
         return Ok(Claim::Busy);
     };
-    // Whoever had the lock before may have made it. The lock file goes away with that, so two may hold the
-    // locks of two files of one name: then both make the same bytes.
-    match load(cache, name) {
-        Some(bytes) => Ok(Claim::There(bytes)),
-        None => Ok(Claim::Ours(Pen {
-            path,
-            lock_path,
-            _lock: lock,
-        })),
+    let pen = Pen {
+        path,
+        lock_path,
+        _lock: lock,
+    };
+    // Whoever had the lock before may have made it. Then the pen goes, and takes the lock file with it.
+    Ok(match load() {
+        Some(bytes) => Claim::There(bytes),
+        None => Claim::Ours(pen),
+    })
+}
+
+/// Whether an open file is still the one at `path`.
+fn is_current(file: &File, path: &Path) -> bool {
+    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(own), Ok(there)) => place(own) == place(there),
+        _ => false,
     }
 }
 
@@ -88,8 +117,8 @@ impl Pen {
         let hash = xxh3_128(&bytes).to_le_bytes();
         bytes.extend_from_slice(&hash);
         let name = self.path.file_name().unwrap_or_default().display();
-        let partial = format!(".{name}.{}.partial", std::process::id());
-        let partial = self.path.with_file_name(partial);
+        // Of one name, as one has the right: what a killed process left of it is written over.
+        let partial = self.path.with_file_name(format!(".{name}.partial"));
         let written = fs::write(&partial, &bytes).and_then(|()| {
             places::reach(places::LENGTHS_WRITTEN);
             fs::rename(&partial, &self.path)

@@ -122,20 +122,21 @@ impl Lengths {
             Claim::Ours(pen) => {
                 let blocks = Blocks::Range(part.blocks.clone());
                 let counted = counting.count(part.source, &blocks)?;
-                self.counted += counted.words.len() as u64;
+                let blank = Word::of(Fate::Nothing);
+                let records = counted.words.iter().filter(|word| **word != blank);
+                self.counted += records.count() as u64;
+                // Before the words: whoever finds these finds the fits too, and reads nothing again.
+                if !counted.fits.is_empty()
+                    && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
+                {
+                    write_fits(pen, &counted.fits)?;
+                }
                 pen.write(to_bytes(&counted.words))?;
                 (counted.words, Some(counted.fits))
             }
         };
         let fits = match fits {
-            Some(fits) => {
-                if !fits.is_empty()
-                    && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
-                {
-                    write_fits(pen, &fits)?;
-                }
-                fits
-            }
+            Some(fits) => fits,
             None => self.fits_again(counting, part, &words, cache)?,
         };
         let source = self.sources.get_mut(part.source as usize);
@@ -243,6 +244,23 @@ impl Lengths {
         Ok(())
     }
 
+    /// Of how many sources.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// As if it had been counted: each source's words, and what is packed of its blocks that are longer than a row.
+    #[cfg(test)]
+    pub(super) fn of(sources: Vec<(Vec<Word>, BTreeMap<u64, Fit>)>) -> Lengths {
+        let sources = sources.into_iter();
+        Lengths {
+            sources: sources
+                .map(|(words, fits)| Source { words, fits })
+                .collect(),
+            counted: 0,
+        }
+    }
+
     /// What becomes of a record.
     pub(super) fn taken(&self, source: u32, block: u64, pack: &PackConfig) -> Result<Taken> {
         let lengths = self.sources.get(source as usize);
@@ -303,6 +321,11 @@ fn parts_of(
 ) -> Result<Vec<Part>> {
     let sources: &Sources = counting.sources;
     let files = sources.files(source);
+    // Told by the source's first record, which may be in another shard.
+    let shape = sources
+        .summaries()
+        .get(source as usize)
+        .map_or(String::new(), |summary| summary.shape.to_string());
     let mut parts = Vec::new();
     for (shard, (print, file)) in (0..).zip(print.shards.iter().zip(&files)) {
         let blocks = sources.held(source).and_then(|held| held.blocks_of(shard));
@@ -310,7 +333,7 @@ fn parts_of(
         let mut key = format!("{VERSION} {} {} ", print.bytes, print.hash);
         // An edit in the middle changes neither size nor ends.
         key += &format!("{}.{} ", file.stamp.modified_s, file.stamp.modified_ns);
-        key += &format!("{} ", blocks.end - blocks.start);
+        key += &format!("{} {shape} ", blocks.end - blocks.start);
         key += &fingerprint.examples_of(source);
         let pack = counting.pack;
         let cut = match (pack.strategy, pack.overlong) {

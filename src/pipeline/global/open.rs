@@ -103,7 +103,7 @@ pub(in crate::pipeline) fn open(
     let lengths = Lengths::open(counting, fingerprint, prints, cache, turn)?;
     let counted = lengths.counted;
     let material = Material {
-        sources: Arc::clone(sources),
+        blocks: sources.joined().clone(),
         lengths: Arc::new(lengths),
         sequence: Sequence::new(
             recipe.seed,

@@ -68,16 +68,14 @@ pub(super) fn rows(
     let key = format!("{} {:016x}", fingerprint.to_json(), material.lengths.hash());
     let name = name("rows", &key);
     let wanted = usize::try_from(epochs).unwrap_or(usize::MAX);
-    let mut known: Vec<u64> = kept::load(cache, &name)
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+    let parse = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_default();
+    let mut known: Vec<u64> = kept::load(cache, &name).map_or(Vec::new(), |bytes| parse(&bytes));
     if known.len() < wanted {
         let more = count(material, known.len() as u64, epochs, workers)?;
         known.extend(more);
-        // Of two that find the file too short, both count the rest, and write the same.
-        let stale = cache.join(&name);
-        let _ = std::fs::remove_file(stale);
-        if let Claim::Ours(pen) = kept::claim(cache, &name, Wait::Until)? {
+        // Of two that find the file too short, both count the rest, and the first writes it.
+        let long_enough = |bytes: &[u8]| parse(bytes).len() >= wanted;
+        if let Claim::Ours(pen) = kept::claim_unless(cache, &name, Wait::Until, long_enough)? {
             pen.write(serde_json::to_vec(&known).unwrap_or_default())?;
         }
     }

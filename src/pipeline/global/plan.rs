@@ -7,7 +7,7 @@ use crate::example::Span;
 use crate::ledger::Reason;
 use crate::order::sequence::{Pass, Sequence};
 use crate::pack::{self, Packable, Packer, Row, Scratch};
-use crate::pipeline::sources::Sources;
+use crate::read::Joined;
 use crate::recipe::PackConfig;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl Account for () {
 /// What plans are made from.
 #[derive(Clone)]
 pub(super) struct Material {
-    pub(super) sources: Arc<Sources>,
+    /// The sources' blocks as one list.
+    pub(super) blocks: Joined,
     pub(super) lengths: Arc<Lengths>,
     pub(super) sequence: Sequence,
     pub(super) pack: PackConfig,
@@ -148,18 +149,18 @@ impl Planner {
     /// The source and block at a position of this epoch, and what becomes of it.
     fn look(&self, position: u64) -> Result<(u32, u64, Taken)> {
         let Material {
-            sources,
+            blocks,
             lengths,
             sequence,
             pack,
         } = &self.material;
         let block = self.pass.at(position - self.epoch * sequence.blocks());
-        let (source, located) = sources.locate(block).ok_or_else(|| {
+        let (source, block) = blocks.locate(block).ok_or_else(|| {
             let message = format!("there is no block {block}");
             Error::new(Kind::Internal, Stage::Order, message)
         })?;
-        let taken = lengths.taken(source, located.block, pack)?;
-        Ok((source, located.block, taken))
+        let taken = lengths.taken(source, block, pack)?;
+        Ok((source, block, taken))
     }
 
     /// The epoch that rows are made of.
@@ -241,7 +242,7 @@ impl Planner {
             }],
             pool: self.packer.pool().iter().map(pooled).collect(),
             waiting: self.waiting.iter().map(pooled).collect(),
-            bad: vec![(0, 0); self.material.sources.summaries().len()],
+            bad: vec![(0, 0); self.material.lengths.sources()],
             carried: Vec::new(),
         }
     }
