@@ -8,6 +8,7 @@
 //! - [`sequence`]: a list of blocks as one endless sequence, epoch after epoch;
 //! - [`lanes`]: the sequence dealt to lanes, and rows taken from lanes in turn;
 //! - [`runs`]: the order of records inside a streamed block;
+//! - [`turns`]: from which of several streamed blocks a lane's next item comes;
 //! - [`draw`]: which source a lane draws from, where sources have weights;
 //! - [`weights`]: these weights, and the rows from which others hold.
 
@@ -18,6 +19,8 @@ pub mod sequence;
 pub mod lanes;
 
 pub mod runs;
+
+pub mod turns;
 
 pub mod draw;
 

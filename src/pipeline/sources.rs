@@ -7,6 +7,7 @@ use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Origin};
 use crate::order::lanes::Lanes;
+use crate::order::turns;
 use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
     open_shards, open_source, records_in_order,
@@ -163,6 +164,24 @@ impl Sources {
                 Arc::clone(streamed.shard(located.shard)?),
             )),
         }
+    }
+
+    /// From how many blocks a lane takes together: of one source's own list, or of the one list of all. A held
+    /// source's blocks are single records, so a list that has any comes block by block.
+    pub(crate) fn together(&self, source: Option<usize>) -> u64 {
+        let list = match source {
+            Some(source) => self.list.get(source..=source).unwrap_or_default(),
+            None => &self.list,
+        };
+        let (mut blocks, mut bytes) = (0, 0);
+        for source in list {
+            let SourceBlocks::Streamed(streamed) = &source.blocks else {
+                return 1;
+            };
+            let (more_blocks, more_bytes) = streamed.compressed();
+            (blocks, bytes) = (blocks + more_blocks, bytes + more_bytes);
+        }
+        turns::together(blocks, bytes)
     }
 
     /// Encodes a record.

@@ -11,7 +11,7 @@ use super::shard::Shard;
 use super::sidecar::{self, Sidecar};
 use super::{Limits, ReadOptions};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::shard::ShardFile;
+use crate::shard::{Codec, ShardFile};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -166,6 +166,14 @@ impl Streamed {
     /// Stored bytes of all blocks.
     pub fn stored_bytes(&self) -> u64 {
         self.tables.iter().map(|table| table.stored_bytes()).sum()
+    }
+
+    /// How many of the blocks are compressed, and their stored bytes.
+    pub fn compressed(&self) -> (u64, u64) {
+        let compressed = self.tables.iter().filter(|t| t.codec() != Codec::Plain);
+        compressed.fold((0, 0), |(blocks, bytes), table| {
+            (blocks + table.len(), bytes + table.stored_bytes())
+        })
     }
 
     /// The shard of a block and the block within it; none past the last block.
