@@ -212,8 +212,14 @@ impl Ledger {
 
     /// Books a piece of so many tokens that left a pool in a row; `last`: it is its record's last one.
     pub(crate) fn delivered(&mut self, source: u32, tokens: u64, last: bool) {
-        self.left(source, tokens, last);
-        self.passed(source, tokens, last);
+        if let Some(a) = self.account(source) {
+            let records = u64::from(last);
+            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
+                // Taken stays: a rank that goes on may deliver what another process took.
+                count.pending = count.pending.saturating_sub_unsigned(amount);
+                count.delivered += amount;
+            }
+        }
     }
 
     /// Books a piece that left the pool in a row that another rank books.
@@ -250,6 +256,15 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_process_took_is_delivered_and_balances() {
+        let mut ledger = Ledger::new(["a"]);
+        ledger.delivered(0, 10, true);
+        let account = &ledger.sources[0].1;
+        assert_eq!((account.tokens.taken, account.tokens.pending), (0, -10));
+        assert!(ledger.balanced());
+    }
 
     #[test]
     fn is_an_object_by_name_in_the_recipes_order() {
