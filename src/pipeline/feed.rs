@@ -198,6 +198,7 @@ impl Feed {
             self.advance(lent, reader, None)?;
             return Ok(true);
         }
+        let before = group.passed();
         let (mut records, mut bytes, mut item) = (Vec::new(), 0, None);
         while records.len() < TASK_RECORDS && bytes < TASK_BYTES {
             match group.turn(|error, origin| self.sources.place(error, origin)) {
@@ -212,8 +213,14 @@ impl Feed {
                 Turn::Wait | Turn::Over => break,
             }
         }
-        let over = group.is_over();
         let issued = !records.is_empty() || item.is_some();
+        if !issued {
+            // What was passed over as not wanted may have used up a run.
+            return match group.passed() > before || group.is_over() {
+                true => self.issue(id),
+                false => Ok(false),
+            };
+        }
         if !records.is_empty() {
             let slot = stream.open_slot(records.len());
             self.in_flight += 1;
@@ -226,10 +233,7 @@ impl Feed {
         if let Some(item) = item {
             stream.put(item);
         }
-        match over && !issued {
-            true => self.issue_blocks(id),
-            false => Ok(issued),
-        }
+        Ok(true)
     }
 
     /// Hands out the stream's next blocks: some held records, or opens streamed ones.

@@ -148,6 +148,11 @@ impl Group {
         self.part.is_over(self.items) || self.turns.next().is_none()
     }
 
+    /// Items passed so far, wanted or not.
+    pub(super) fn passed(&self) -> u64 {
+        self.items
+    }
+
     /// A block that has nothing due and whose reader nobody has, the one whose turn comes first: what is to
     /// be done for it. It counts as being done.
     pub(super) fn wanted(&mut self) -> Option<(usize, Wanted)> {
