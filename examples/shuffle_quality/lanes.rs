@@ -4,7 +4,7 @@
 use crate::corpus::Corpus;
 use crate::lengths::Random;
 use packmill::order::lanes::Lanes;
-use packmill::order::runs::{RUN_BYTES, RUN_RECORDS};
+use packmill::order::runs::Bounds;
 use packmill::order::sequence::{Place, Sequence};
 use std::ops::Range;
 
@@ -17,8 +17,8 @@ pub(crate) enum Open {
     /// From so many together, what packmill does: the next ones open when all have ended, so that one cursor says where
     /// a lane stands.
     Together(u64),
-    /// The same with runs of so many times the records and bytes.
-    Longer(u64, u64),
+    /// The same with runs as long as where blocks are taken from alone.
+    Longer(u64),
     /// From so many: one record of each in turn, in another keyed order each time round; where one ends the next opens.
     Sliding(usize),
 }
@@ -26,18 +26,17 @@ pub(crate) enum Open {
 impl Open {
     fn together(self) -> u64 {
         match self {
-            Open::Together(blocks) | Open::Longer(blocks, _) => blocks,
+            Open::Together(blocks) | Open::Longer(blocks) => blocks,
             Open::Sliding(_) => 1,
         }
     }
 
-    /// Most records and bytes of a run.
-    fn run(self) -> (u64, u64) {
-        let times = match self {
-            Open::Longer(_, times) => times,
-            _ => 1,
-        };
-        (times * RUN_RECORDS as u64, times * RUN_BYTES as u64)
+    fn runs(self) -> Bounds {
+        Bounds::shared_by(match self {
+            Open::Together(blocks) => blocks,
+            Open::Longer(_) => 1,
+            Open::Sliding(open) => open as u64,
+        })
     }
 }
 
@@ -46,10 +45,7 @@ impl std::fmt::Display for Open {
         match self {
             Open::Together(1) => write!(f, "1 open"),
             Open::Together(blocks) => write!(f, "{blocks} together"),
-            Open::Longer(1, times) => write!(f, "1 open, runs {times} times as long"),
-            Open::Longer(blocks, times) => {
-                write!(f, "{blocks} together, runs {times} times as long")
-            }
+            Open::Longer(blocks) => write!(f, "{blocks} together, long runs"),
             Open::Sliding(open) => write!(f, "{open} open"),
         }
     }
@@ -72,7 +68,7 @@ pub(crate) fn streamed(
     let sequence = sequence.taken_together(open.together());
     let in_block = |place: Place| {
         let block = &blocks[place.block as usize];
-        in_block(corpus, &sequence, place, block, open.run())
+        in_block(corpus, &sequence, place, block, open.runs())
     };
     let mut order = Vec::new();
     for (lane, blocks) in (0_u32..).zip(each_lane(lanes, &sequence, in_block)) {
@@ -120,22 +116,22 @@ fn in_block(
     sequence: &Sequence,
     place: Place,
     block: &Range<u32>,
-    run: (u64, u64),
+    bounds: Bounds,
 ) -> Vec<u32> {
     let mut order = Vec::with_capacity(block.len());
-    for (run, records) in runs(corpus, block, run).into_iter().enumerate() {
+    for (run, records) in runs(corpus, block, bounds).into_iter().enumerate() {
         let places = sequence.run_order(place, run as u64, records.len() as u64);
         order.extend(places.into_iter().map(|at| records.start + at as u32));
     }
     order
 }
 
-fn runs(corpus: &Corpus, block: &Range<u32>, (records, bytes): (u64, u64)) -> Vec<Range<u32>> {
+fn runs(corpus: &Corpus, block: &Range<u32>, bounds: Bounds) -> Vec<Range<u32>> {
     let mut runs = Vec::new();
     let (mut start, mut held) = (block.start, 0);
     for record in block.clone() {
         let more = corpus.bytes(record);
-        let full = u64::from(record - start) == records || held + more > bytes;
+        let full = (record - start) as usize == bounds.records || held + more > bounds.bytes as u64;
         if record > start && full {
             runs.push(start..record);
             (start, held) = (record, 0);
@@ -194,7 +190,7 @@ mod tests {
         assert!(blocks.iter().cloned().flatten().eq(0..20_000));
         for open in [
             Open::Together(1),
-            Open::Longer(2, 8),
+            Open::Longer(2),
             Open::Sliding(3),
             Open::Together(3),
         ] {

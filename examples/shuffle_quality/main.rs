@@ -60,11 +60,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     report.packmill(
         64,
         &[
-            Open::Longer(1, 8),
             Open::Together(1),
             Open::Together(2),
             Open::Together(4),
-            Open::Longer(8, 8),
+            Open::Longer(8),
             Open::Sliding(8),
             Open::Sliding(16),
         ],

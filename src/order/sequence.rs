@@ -1,6 +1,7 @@
 //! A list of blocks as one endless sequence: epoch 0 in the order of its bijection, then epoch 1, and so on.
 
 use super::lanes::Lanes;
+use super::runs::Bounds;
 use super::shuffle::{Key, Shuffle, Use};
 use super::turns::{Group, Turns};
 
@@ -104,6 +105,11 @@ impl Sequence {
             self.blocks,
             Key::new(self.seed, &self.name, epoch, Use::Blocks),
         )
+    }
+
+    /// How long the runs of its streamed blocks are.
+    pub fn run_bounds(&self) -> Bounds {
+        Bounds::shared_by(self.together)
     }
 
     /// The order of `records` records of one run of a streamed block: what stands at each place.

@@ -186,7 +186,9 @@ impl Feed {
             let reader = match wanted {
                 Wanted::GoOn(reader) => reader,
                 Wanted::Open { source, located } => {
-                    let opened = self.sources.open_block(source, located);
+                    let sequence = id % self.dealt.sequences.len();
+                    let runs = self.dealt.sequences[sequence].run_bounds();
+                    let opened = self.sources.open_block(source, located, runs);
                     let (reader, shard) = opened.ok_or_else(|| nowhere(located.block))?;
                     Box::new(OpenBlock {
                         reader,

@@ -7,6 +7,7 @@ use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Origin};
 use crate::order::lanes::Lanes;
+use crate::order::runs::Bounds;
 use crate::order::turns;
 use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
@@ -151,16 +152,17 @@ impl Sources {
         self.held(source).is_some()
     }
 
-    /// A reader of one block of a streamed source, and the shard that its bytes are in.
+    /// A reader of one block of a streamed source, in runs of these bounds, and the shard that its bytes are in.
     pub(crate) fn open_block(
         &self,
         source: u32,
         located: Located,
+        runs: Bounds,
     ) -> Option<(BlockReader, Arc<dyn Shard>)> {
         match &self.list.get(source as usize)?.blocks {
             SourceBlocks::Held(_) => None,
             SourceBlocks::Streamed(streamed) => Some((
-                streamed.reader(located.block)?,
+                streamed.reader(located.block, runs)?,
                 Arc::clone(streamed.shard(located.shard)?),
             )),
         }

@@ -11,6 +11,7 @@ use super::shard::Shard;
 use super::sidecar::{self, Sidecar};
 use super::{Limits, ReadOptions};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::order::runs::Bounds;
 use crate::shard::{Codec, ShardFile};
 use std::path::Path;
 use std::sync::Arc;
@@ -186,12 +187,17 @@ impl Streamed {
         self.shards.get(usize::try_from(shard).ok()?)
     }
 
-    /// A reader of a block's records, numbered within the block; none past the last block.
-    pub fn reader(&self, block: u64) -> Option<BlockReader> {
+    /// A reader of a block's records in runs of these bounds, numbered within the block; none past the last block.
+    pub fn reader(&self, block: u64, runs: Bounds) -> Option<BlockReader> {
         let (shard, within) = self.locate(block)?;
         let at = usize::try_from(shard).ok()?;
         let own = within..within + 1;
-        let reader = BlockReader::within(Arc::clone(self.tables.get(at)?), own, self.limits);
+        let limits = Limits {
+            run_records: runs.records,
+            run_bytes: runs.bytes,
+            ..self.limits
+        };
+        let reader = BlockReader::within(Arc::clone(self.tables.get(at)?), own, limits);
         Some(match self.sidecars.get(at)? {
             Some(sidecar) => reader.verified(Arc::clone(sidecar)),
             None => reader,
