@@ -34,10 +34,10 @@ pub struct Origin {
 /// A place in a lane's part of a sequence of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Cursor {
-    /// The lane's block of this index.
+    /// The lane's block of this index: the first of those that are taken together.
     pub position: u64,
-    /// The item in the order in which that block's items come: its records, whatever stands in the place of one, and
-    /// its end. 0 in held sources.
+    /// The item in the order in which these blocks' items come: their records, whatever stands in the place of one,
+    /// and their ends. 0 in held sources.
     pub place: u64,
 }
 

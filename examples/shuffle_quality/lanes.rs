@@ -1,10 +1,10 @@
-//! What packmill does: blocks dealt to lanes, records in keyed order within runs; and the variant that was weighed,
-//! a lane that takes from several blocks in turn.
+//! What packmill does: blocks dealt to lanes, records in keyed order within runs, blocks taken from together in keyed
+//! turns; and the variants that were weighed.
 
 use crate::corpus::Corpus;
 use crate::lengths::Random;
 use packmill::order::lanes::Lanes;
-use packmill::order::runs::{RUN_BYTES, RUN_RECORDS};
+use packmill::order::runs::Bounds;
 use packmill::order::sequence::{Place, Sequence};
 use std::ops::Range;
 
@@ -14,20 +14,39 @@ const SEED: u64 = 0;
 /// From how many blocks a lane takes at a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Open {
-    /// From one, what packmill does.
-    One,
+    /// From so many together, what packmill does: the next ones open when all have ended, so that one cursor says where
+    /// a lane stands.
+    Together(u64),
+    /// The same with runs as long as where blocks are taken from alone.
+    Longer(u64),
     /// From so many: one record of each in turn, in another keyed order each time round; where one ends the next opens.
     Sliding(usize),
-    /// The same, but the next ones open when all have ended, so that one cursor says where a lane stands.
-    Grouped(usize),
+}
+
+impl Open {
+    fn together(self) -> u64 {
+        match self {
+            Open::Together(blocks) | Open::Longer(blocks) => blocks,
+            Open::Sliding(_) => 1,
+        }
+    }
+
+    fn runs(self) -> Bounds {
+        Bounds::shared_by(match self {
+            Open::Together(blocks) => blocks,
+            Open::Longer(_) => 1,
+            Open::Sliding(open) => open as u64,
+        })
+    }
 }
 
 impl std::fmt::Display for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Open::One => write!(f, "1 open"),
+            Open::Together(1) => write!(f, "1 open"),
+            Open::Together(blocks) => write!(f, "{blocks} together"),
+            Open::Longer(blocks) => write!(f, "{blocks} together, long runs"),
             Open::Sliding(open) => write!(f, "{open} open"),
-            Open::Grouped(open) => write!(f, "{open} together"),
         }
     }
 }
@@ -46,23 +65,37 @@ pub(crate) fn streamed(
     open: Open,
 ) -> Vec<Vec<u32>> {
     let sequence = Sequence::new(SEED, "", blocks.len() as u64, true, Some(1));
+    let sequence = sequence.taken_together(open.together());
     let in_block = |place: Place| {
         let block = &blocks[place.block as usize];
-        in_block(corpus, &sequence, place, block)
+        in_block(corpus, &sequence, place, block, open.runs())
     };
     let mut order = Vec::new();
-    for (lane, blocks) in (0..).zip(each_lane(lanes, &sequence, in_block)) {
-        let random = &mut Random(lane);
+    for (lane, blocks) in (0_u32..).zip(each_lane(lanes, &sequence, in_block)) {
         order.push(match open {
-            Open::One => blocks.concat(),
-            Open::Sliding(open) => in_turns(&blocks, open, random),
-            Open::Grouped(open) => {
-                let groups = blocks.chunks(open);
-                groups
-                    .flat_map(|group| in_turns(group, open, random))
-                    .collect()
-            }
+            Open::Sliding(open) => in_turns(&blocks, open, &mut Random(lane.into())),
+            _ => together(&sequence, lanes, lane, &blocks),
         });
+    }
+    order
+}
+
+/// A lane's records, group after group, in keyed turns.
+fn together(sequence: &Sequence, lanes: Lanes, lane: u32, blocks: &[Vec<u32>]) -> Vec<u32> {
+    let (mut order, mut first) = (Vec::new(), 0);
+    while first < blocks.len() {
+        let group = sequence.group(lanes, lane, first as u64);
+        let mut left: Vec<_> = blocks[first..group.end as usize]
+            .iter()
+            .map(|block| block.iter())
+            .collect();
+        let mut turns = sequence.turns(lanes.position(lane, group.first), left.len());
+        while let Some(member) = turns.next() {
+            let record = left[member].next();
+            order.extend(record);
+            turns.pass(record.is_none());
+        }
+        first = group.end as usize;
     }
     order
 }
@@ -78,21 +111,27 @@ fn each_lane<T>(lanes: Lanes, sequence: &Sequence, what: impl Fn(Place) -> T) ->
 }
 
 /// The records of a block in order: runs as they lie, keyed within.
-fn in_block(corpus: &Corpus, sequence: &Sequence, place: Place, block: &Range<u32>) -> Vec<u32> {
+fn in_block(
+    corpus: &Corpus,
+    sequence: &Sequence,
+    place: Place,
+    block: &Range<u32>,
+    bounds: Bounds,
+) -> Vec<u32> {
     let mut order = Vec::with_capacity(block.len());
-    for (run, records) in runs(corpus, block).into_iter().enumerate() {
+    for (run, records) in runs(corpus, block, bounds).into_iter().enumerate() {
         let places = sequence.run_order(place, run as u64, records.len() as u64);
         order.extend(places.into_iter().map(|at| records.start + at as u32));
     }
     order
 }
 
-fn runs(corpus: &Corpus, block: &Range<u32>) -> Vec<Range<u32>> {
+fn runs(corpus: &Corpus, block: &Range<u32>, bounds: Bounds) -> Vec<Range<u32>> {
     let mut runs = Vec::new();
     let (mut start, mut held) = (block.start, 0);
     for record in block.clone() {
         let more = corpus.bytes(record);
-        let full = (record - start) as usize == RUN_RECORDS || held + more > RUN_BYTES as u64;
+        let full = (record - start) as usize == bounds.records || held + more > bounds.bytes as u64;
         if record > start && full {
             runs.push(start..record);
             (start, held) = (record, 0);
@@ -149,7 +188,12 @@ mod tests {
         let corpus = Corpus::new(20);
         let blocks = corpus.pieces(1 << 18);
         assert!(blocks.iter().cloned().flatten().eq(0..20_000));
-        for open in [Open::One, Open::Sliding(3), Open::Grouped(3)] {
+        for open in [
+            Open::Together(1),
+            Open::Longer(2),
+            Open::Sliding(3),
+            Open::Together(3),
+        ] {
             let order = streamed(&corpus, &blocks, Lanes::new(8), open);
             let mut all: Vec<u32> = order.into_iter().flatten().collect();
             all.sort_unstable();

@@ -28,6 +28,7 @@ use lanes::Open;
 use lengths::Random;
 use measure::{blocks, measure};
 use packmill::order::lanes::Lanes;
+use packmill::order::turns::together;
 use packmill::recipe::DEFAULT_LOOKAHEAD;
 use plot::Plot;
 use rows::{Rows, pack, pack_windows};
@@ -38,6 +39,9 @@ const MIB: u64 = 1 << 20;
 
 /// What `packmill recompress` writes unless it is told otherwise.
 const FRAMES: &str = "frames of 256 KiB";
+
+/// How much smaller than its text a frame is, as chats are at level 3.
+const RATIO: u64 = 5;
 
 /// Examples that a lane packs from: the recipe's default, and a larger one.
 const LOOKAHEAD: [usize; 2] = [DEFAULT_LOOKAHEAD, 1_024];
@@ -56,17 +60,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     report.packmill(
         64,
         &[
-            Open::One,
-            Open::Sliding(2),
-            Open::Sliding(4),
+            Open::Together(1),
+            Open::Together(2),
+            Open::Together(4),
+            Open::Longer(8),
             Open::Sliding(8),
             Open::Sliding(16),
-            Open::Grouped(4),
-            Open::Grouped(8),
         ],
     )?;
     for lanes in [8, 256] {
-        report.packmill(lanes, &[Open::One, Open::Sliding(4), Open::Sliding(8)])?;
+        report.packmill(lanes, &[])?;
     }
     report.elsewhere(64)?;
     if let Some(file) = picture {
@@ -135,18 +138,19 @@ impl Report {
                 continue;
             }
             let of = Some((lanes as usize, blocks.as_slice()));
-            for &open in opens {
+            let now = Open::Together(together_of(&self.corpus, name, &blocks));
+            for open in std::iter::once(now).chain(opens.iter().copied()) {
                 let order = lanes::streamed(&self.corpus, &blocks, dealt, open);
                 let rows = pack(&self.corpus, &order, lookahead)?;
                 self.line(&format!("{name}, {open}"), &rows, of);
-                if open == Open::One || (name, open) == (FRAMES, Open::Sliding(8)) {
+                if open == now || (name, open) == (FRAMES, Open::Together(1)) {
                     self.draw(lanes, &format!("{name}, {open}"), &rows);
                 }
             }
-            if name == FRAMES {
-                let order = lanes::streamed(&self.corpus, &blocks, dealt, Open::One);
+            if name == FRAMES && !opens.is_empty() {
+                let order = lanes::streamed(&self.corpus, &blocks, dealt, now);
                 let rows = pack(&self.corpus, &order, larger)?;
-                self.line(&format!("{name}, 1 open, lookahead {larger}"), &rows, of);
+                self.line(&format!("{name}, {now}, lookahead {larger}"), &rows, of);
             }
         }
         Ok(())
@@ -240,6 +244,16 @@ impl Report {
             n64 / self.noise[0],
             n512 / self.noise[1],
         );
+    }
+}
+
+/// From how many of these blocks packmill takes together, if frames have a fifth of their text's size.
+fn together_of(corpus: &Corpus, name: &str, blocks: &[Range<u32>]) -> u64 {
+    let records = blocks.iter().cloned().flatten();
+    let text: u64 = records.map(|record| corpus.bytes(record) + 1).sum();
+    match name.starts_with("plain") {
+        true => together(0, 0),
+        false => together(blocks.len() as u64, text / RATIO),
     }
 }
 

@@ -77,9 +77,9 @@ pub struct LaneState {
 /// A lane's cursor in one sequence of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamState {
-    /// The next item to be taken is in the lane's block of this index.
+    /// The next item to be taken is in the lane's block of this index, or one that is taken together with it.
     pub position: u64,
-    /// The item within that block, in the order in which the block's records come.
+    /// The item within these blocks, in the order in which their items come.
     pub place: u64,
     /// Tokens drawn since the present weights began.
     pub drawn: u64,
@@ -92,9 +92,9 @@ pub struct StreamState {
 pub struct Pooled {
     /// Index of its sequence in [`LaneState::streams`].
     pub stream: u32,
-    /// The lane's block of this index.
+    /// The lane's block of this index: the first of those that the record's is taken together with.
     pub position: u64,
-    /// The record's place in that block's order.
+    /// The record's place in these blocks' order.
     pub place: u64,
     /// Example within the record.
     pub example: u32,

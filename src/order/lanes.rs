@@ -23,6 +23,13 @@ impl Lanes {
         index * u64::from(self.0) + u64::from(lane)
     }
 
+    /// The index within `lane` of its first block at `position` or behind it.
+    pub fn first_from(self, lane: u32, position: u64) -> u64 {
+        position
+            .saturating_sub(u64::from(lane))
+            .div_ceil(u64::from(self.0))
+    }
+
     /// The most blocks of one epoch of `blocks` that a lane can get: ⌈blocks / L⌉.
     pub fn share(self, blocks: u64) -> u64 {
         blocks.div_ceil(u64::from(self.0))
@@ -87,6 +94,11 @@ mod tests {
             .collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..91));
+        for position in 0..91 {
+            let first = lanes.first_from(3, position);
+            assert!(lanes.position(3, first) >= position);
+            assert!(first == 0 || lanes.position(3, first - 1) < position);
+        }
         assert_eq!(lanes.share(91), 13);
         assert_eq!(lanes.share(92), 14);
     }

@@ -9,6 +9,7 @@
 //! - [`lanes`]: the sequence dealt to lanes, and rows taken from lanes in turn;
 //! - [`layout`]: a trainer's global ranks to data-parallel ranks;
 //! - [`runs`]: the order of records inside a streamed block;
+//! - [`turns`]: from which of several streamed blocks a lane's next item comes;
 //! - [`draw`]: which source a lane draws from, where sources have weights;
 //! - [`weights`]: these weights, and the rows from which others hold.
 
@@ -21,6 +22,8 @@ pub mod lanes;
 pub mod layout;
 
 pub mod runs;
+
+pub mod turns;
 
 pub mod draw;
 

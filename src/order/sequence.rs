@@ -1,6 +1,9 @@
 //! A list of blocks as one endless sequence: epoch 0 in the order of its bijection, then epoch 1, and so on.
 
+use super::lanes::Lanes;
+use super::runs::Bounds;
 use super::shuffle::{Key, Shuffle, Use};
+use super::turns::{Group, Turns};
 
 /// One place of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub struct Sequence {
     blocks: u64,
     shuffled: bool,
     epochs: Option<u64>,
+    together: u64,
 }
 
 impl Sequence {
@@ -31,7 +35,15 @@ impl Sequence {
             blocks,
             shuffled,
             epochs,
+            together: 1,
         }
+    }
+
+    /// The same, with so many blocks of a lane taken from together, unless they come as they lie.
+    #[must_use]
+    pub fn taken_together(mut self, blocks: u64) -> Self {
+        self.together = if self.shuffled { blocks.max(1) } else { 1 };
+        self
     }
 
     /// Blocks in the list.
@@ -61,6 +73,28 @@ impl Sequence {
         Some(Place { epoch, block })
     }
 
+    /// The group of blocks that block `index` of a lane is taken with. None reaches over the end of an epoch.
+    pub fn group(&self, lanes: Lanes, lane: u32, index: u64) -> Group {
+        if self.together == 1 || self.blocks == 0 {
+            return Group {
+                first: index,
+                end: index.saturating_add(1),
+            };
+        }
+        let epoch = lanes.position(lane, index) / self.blocks;
+        let first = |epoch: u64| lanes.first_from(lane, epoch.saturating_mul(self.blocks));
+        Group::holding(index, first(epoch), first(epoch + 1), self.together)
+    }
+
+    /// The turns of a group of `members` blocks of which the first is at `position`.
+    pub fn turns(&self, position: u64, members: usize) -> Turns {
+        let blocks = self.blocks.max(1);
+        let first = position % blocks;
+        let epoch = position / blocks;
+        let key = Key::new(self.seed, &self.name, epoch, Use::Turns { first });
+        Turns::new(key, members)
+    }
+
     /// The order of one pass over the list, for whoever goes through all of it.
     pub fn pass(&self, epoch: u64) -> Pass {
         Pass(self.shuffled.then(|| self.shuffle(epoch)))
@@ -71,6 +105,11 @@ impl Sequence {
             self.blocks,
             Key::new(self.seed, &self.name, epoch, Use::Blocks),
         )
+    }
+
+    /// How long the runs of its streamed blocks are.
+    pub fn run_bounds(&self) -> Bounds {
+        Bounds::shared_by(self.together)
     }
 
     /// The order of `records` records of one run of a streamed block: what stands at each place.
@@ -125,6 +164,31 @@ mod tests {
                 prop_assert!(pass.iter().all(|p| p.epoch == epoch as u64));
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn groups_cover_a_lane_and_keep_to_epochs(blocks in 1u64..200, lanes in 1u32..12, together in 1u64..9) {
+            let s = Sequence::new(1, "", blocks, true, None).taken_together(together);
+            let lanes = Lanes::new(lanes);
+            for lane in 0..lanes.count() {
+                let mut at = 0;
+                while at < 300 {
+                    let group = s.group(lanes, lane, at);
+                    prop_assert_eq!(group.first, at);
+                    prop_assert!(group.end > at && group.end - at <= together);
+                    let epoch = |index| s.at(lanes.position(lane, index)).unwrap().epoch;
+                    prop_assert_eq!(epoch(at), epoch(group.end - 1));
+                    at = group.end;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_as_it_lies_comes_block_by_block() {
+        let s = Sequence::new(1, "", 100, false, None).taken_together(8);
+        assert_eq!(s.group(Lanes::new(2), 1, 7), Group { first: 7, end: 8 });
     }
 
     #[test]

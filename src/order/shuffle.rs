@@ -20,6 +20,11 @@ pub enum Use {
         /// Number of the run within the block.
         run: u64,
     },
+    /// The turns of blocks that a lane takes from together.
+    Turns {
+        /// Place in the epoch's order of the first of them.
+        first: u64,
+    },
 }
 
 /// The round keys of one bijection.
@@ -30,12 +35,13 @@ impl Key {
     /// The key of (seed, name, epoch) for one use. `name` is the source's, or empty for the one list
     /// of all sources without weights.
     ///
-    /// Round key r is XXH3-64, seeded with r, of: the 8 bytes `packmill`, one byte for the use (0 blocks, 1 records),
+    /// Round key r is XXH3-64, seeded with r, of: the 8 bytes `packmill`, one byte for the use (0 blocks, 1 records, 2 turns),
     /// then seed, epoch, block and run as little-endian u64, then the name in UTF-8.
     pub fn new(seed: u64, name: &str, epoch: u64, purpose: Use) -> Self {
         let (tag, block, run) = match purpose {
             Use::Blocks => (0, 0, 0),
             Use::Records { block, run } => (1, block, run),
+            Use::Turns { first } => (2, first, 0),
         };
         let mut bytes = Vec::with_capacity(41 + name.len());
         bytes.extend_from_slice(b"packmill");
@@ -49,6 +55,11 @@ impl Key {
             *key = xxh3_64_with_seed(&bytes, round as u64);
         }
         Key(keys)
+    }
+
+    /// Its first round key.
+    pub(super) fn first_word(&self) -> u64 {
+        self.0[0]
     }
 }
 
@@ -96,7 +107,7 @@ impl Shuffle {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-fn mix(mut x: u64) -> u64 {
+pub(super) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
@@ -166,6 +177,7 @@ mod tests {
             at(17, "", 0, Use::Records { block: 0, run: 0 }),
             at(17, "", 0, Use::Records { block: 0, run: 1 }),
             at(17, "", 0, Use::Records { block: 1, run: 0 }),
+            at(17, "", 0, Use::Turns { first: 0 }),
         ] {
             let same = base.iter().zip(&other).filter(|(a, b)| a == b).count();
             assert!(same < 12, "{same} of 1000 in the same place");

@@ -356,10 +356,15 @@ pub(super) fn deal(recipe: &Recipe, sources: &Sources, lanes: Lanes, rank: Rank)
         let epochs = (recipe.on_exhausted == OnExhausted::Stop).then_some(1);
         let configs = recipe.sources.iter().zip(sources.summaries());
         configs
-            .map(|(source, opened)| sequence(&source.name, opened.blocks, epochs))
+            .enumerate()
+            .map(|(index, (source, opened))| {
+                sequence(&source.name, opened.blocks, epochs)
+                    .taken_together(sources.together(Some(index)))
+            })
             .collect()
     } else {
-        vec![sequence("", sources.blocks(), recipe.epochs)]
+        let all = sequence("", sources.blocks(), recipe.epochs);
+        vec![all.taken_together(sources.together(None))]
     };
     Dealt {
         sequences,

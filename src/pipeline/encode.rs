@@ -23,6 +23,8 @@ pub(crate) struct Item {
     pub(crate) outcome: Outcome,
     /// Set on the last item of a block: the lines that the block held.
     pub(crate) ends_block: Option<u64>,
+    /// Set on the last item of the blocks that are taken together: the lane's block that comes next.
+    pub(crate) ends_group: Option<u64>,
 }
 
 /// What became of one record.

@@ -8,15 +8,18 @@
 //! holds, read again out of the blocks before the cursor, and nothing else of these.
 //!
 //! Memory: a stream never has more records in slots than its lane needs for its next row plus its reserve,
-//! rounded up to a task; one that is streamed holds one open block and one run beside them.
+//! rounded up to a task; one that is streamed holds the blocks that are taken together beside them, one run of each
+//! and a reader where more is to come.
 
-use super::encode::{Item, Outcome};
-use super::sources::Sources;
-use super::stream::{Begin, Block, Dealt, Open, Part, Slot, Stream};
-use super::workers::{Advance, Event, OpenBlock, RecordRef, Task, Workers};
+use super::encode::Item;
+use super::group::{Block, Group, Turn, Wanted};
+use super::sources::{Located, Sources};
+use super::stream::{At, Begin, Dealt, Part, Slot, Stream};
+use super::workers::{Advance, Event, Lent, OpenBlock, RecordRef, Task, Workers};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Origin;
-use crate::read::{ReadAhead, Run};
+use crate::order::sequence::Place;
+use crate::read::ReadAhead;
 use crate::stats::{Lap, Stats};
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,7 +29,7 @@ use std::sync::Arc;
 const TASK_BYTES: u64 = 48 << 10;
 
 /// Most records of one task.
-const TASK_RECORDS: u64 = 32;
+const TASK_RECORDS: usize = 32;
 
 /// Tasks with workers at a time, for each worker: one at work, the others so that it never waits.
 const TASKS_PER_WORKER: usize = 4;
@@ -109,7 +112,7 @@ impl Feed {
                         continue;
                     }
                 },
-                None if matches!(stream.block, Block::Ended) => return Ok(None),
+                None if matches!(stream.at, At::Ended) => return Ok(None),
                 _ => {}
             }
             stream.need = stream.need.max(1);
@@ -118,7 +121,7 @@ impl Feed {
                 continue;
             }
             if self.in_flight == 0 {
-                if matches!(self.streams[id].block, Block::Ended) {
+                if matches!(self.streams[id].at, At::Ended) {
                     continue;
                 }
                 return Err(Error::new(
@@ -161,80 +164,99 @@ impl Feed {
         Ok(())
     }
 
-    /// Hands out one task of a stream; false where it has none to hand out now.
+    /// Hands out one task of a stream, or files what needs none; false where it has nothing to hand out now.
     fn issue(&mut self, id: usize) -> Result<bool> {
         let stream = &mut self.streams[id];
-        match std::mem::replace(&mut stream.block, Block::Between) {
-            Block::Ended => {
-                stream.block = Block::Ended;
-                Ok(false)
-            }
-            Block::Away(open) => {
-                stream.block = Block::Away(open);
-                Ok(false)
-            }
-            Block::Run {
-                open,
-                reader,
-                run,
-                order,
-                issued,
-            } if issued < order.len() => {
-                let until = task_end(&run, &order, issued);
-                let slot = stream.open_slot(until - issued);
-                self.in_flight += 1;
-                self.workers.send(Task::Records {
-                    stream: id,
-                    slot,
-                    source: open.source,
-                    located: open.located,
-                    epoch: open.place.epoch,
-                    position: open.part.position,
-                    run: Arc::clone(&run),
-                    order: order[issued..until].to_vec(),
-                })?;
-                stream.block = Block::Run {
-                    open,
-                    reader,
-                    run,
-                    order,
-                    issued: until,
-                };
-                Ok(true)
-            }
-            // Nothing more is wanted of this block.
-            Block::Run { open, .. } if open.part.is_over(open.items) => self.issue_block(id),
-            Block::Run { open, reader, .. } => {
-                stream.block = Block::Away(open);
-                self.advance(id, reader, None)?;
-                Ok(true)
-            }
-            Block::Between => self.issue_block(id),
+        let At::Group(group) = &mut stream.at else {
+            return match stream.at {
+                At::Ended => Ok(false),
+                _ => self.issue_blocks(id),
+            };
+        };
+        if group.is_over() {
+            return self.issue_blocks(id);
         }
+        // First what takes longest.
+        if let Some((member, wanted)) = group.wanted() {
+            let lent = Lent {
+                stream: id,
+                opened: stream.opened,
+                member,
+            };
+            let reader = match wanted {
+                Wanted::GoOn(reader) => reader,
+                Wanted::Open { source, located } => {
+                    let sequence = id % self.dealt.sequences.len();
+                    let runs = self.dealt.sequences[sequence].run_bounds();
+                    let opened = self.sources.open_block(source, located, runs);
+                    let (reader, shard) = opened.ok_or_else(|| nowhere(located.block))?;
+                    Box::new(OpenBlock {
+                        reader,
+                        shard,
+                        ahead: None,
+                    })
+                }
+            };
+            self.advance(lent, reader, None)?;
+            return Ok(true);
+        }
+        let before = group.passed();
+        let (mut records, mut bytes, mut item) = (Vec::new(), 0, None);
+        while records.len() < TASK_RECORDS && bytes < TASK_BYTES {
+            match group.turn(|error, origin| self.sources.place(error, origin)) {
+                Turn::Record(origin, text) => {
+                    bytes += text.len() as u64;
+                    records.push((origin, text));
+                }
+                Turn::Item(next) => {
+                    item = Some(next);
+                    break;
+                }
+                Turn::Wait | Turn::Over => break,
+            }
+        }
+        let issued = !records.is_empty() || item.is_some();
+        if !issued {
+            // What was passed over as not wanted may have used up a run.
+            return match group.passed() > before || group.is_over() {
+                true => self.issue(id),
+                false => Ok(false),
+            };
+        }
+        if !records.is_empty() {
+            let slot = stream.open_slot(records.len());
+            self.in_flight += 1;
+            self.workers.send(Task::Records {
+                stream: id,
+                slot,
+                records,
+            })?;
+        }
+        if let Some(item) = item {
+            stream.put(item);
+        }
+        Ok(true)
     }
 
-    /// Hands out the stream's next block: some held records, or a streamed block's reader.
-    fn issue_block(&mut self, id: usize) -> Result<bool> {
+    /// Hands out the stream's next blocks: some held records, or opens streamed ones.
+    fn issue_blocks(&mut self, id: usize) -> Result<bool> {
         let count = self.dealt.sequences.len();
         let (lane, sequence) = (self.dealt.own[id / count], id % count);
+        self.streams[id].at = At::Between;
         let mut records = Vec::new();
         let mut bytes = 0;
         loop {
             let stream = &mut self.streams[id];
             let Some(part) = stream.part() else { break };
-            let at = self.dealt.lanes.position(lane, part.position);
-            let Some(place) = self.dealt.sequences[sequence].at(at) else {
-                stream.block = Block::Ended;
+            let Some((source, place, located)) = self.block(lane, sequence, part.position)? else {
+                self.streams[id].at = At::Ended;
                 break;
             };
-            let located = match u32::try_from(sequence) {
-                Ok(source) if self.dealt.by_source => self.sources.locate_in(source, place.block),
-                _ => self.sources.locate(place.block),
-            };
-            let Some((source, located)) = located else {
-                return Err(nowhere(place.block));
-            };
+            let dealt = &self.dealt.sequences[sequence];
+            let taken = dealt.group(self.dealt.lanes, lane, part.position);
+            let stream = &mut self.streams[id];
             if let Some(held) = self.sources.held(source) {
+                stream.issued(&part, taken.end);
                 records.push(RecordRef {
                     source,
                     located,
@@ -242,28 +264,23 @@ impl Feed {
                     position: part.position,
                 });
                 bytes += held.decoded_bytes() / held.records().max(1);
-                if bytes >= TASK_BYTES || records.len() as u64 >= TASK_RECORDS {
+                if bytes >= TASK_BYTES || records.len() >= TASK_RECORDS {
                     break;
                 }
             } else if records.is_empty() {
-                let Some((reader, shard)) = self.sources.open_block(source, located) else {
-                    return Err(nowhere(place.block));
-                };
-                let reader = Box::new(OpenBlock {
-                    reader,
-                    shard,
-                    ahead: None,
-                });
-                stream.block = Block::Away(Open {
-                    source,
-                    place,
-                    located,
-                    part,
-                    runs: 0,
-                    items: 0,
-                });
-                self.advance(id, reader, None)?;
-                return Ok(true);
+                stream.issued(&part, taken.end);
+                let mut blocks = vec![Block::new(source, place, located)];
+                for index in taken.first + 1..taken.end {
+                    if let Some((source, place, located)) = self.block(lane, sequence, index)? {
+                        blocks.push(Block::new(source, place, located));
+                    }
+                }
+                let position = self.dealt.lanes.position(lane, taken.first);
+                let group = Group::new(dealt, position, part, taken.end, blocks);
+                let stream = &mut self.streams[id];
+                stream.at = At::Group(Box::new(group));
+                stream.opened += 1;
+                return self.issue(id);
             } else {
                 // It opens the next task.
                 stream.parts.push_front(part);
@@ -283,18 +300,46 @@ impl Feed {
         Ok(true)
     }
 
+    /// What a lane's block of this index is, and in which source; none past the sequence's end.
+    fn block(
+        &self,
+        lane: u32,
+        sequence: usize,
+        index: u64,
+    ) -> Result<Option<(u32, Place, Located)>> {
+        let at = self.dealt.lanes.position(lane, index);
+        let Some(place) = self.dealt.sequences[sequence].at(at) else {
+            return Ok(None);
+        };
+        let located = match u32::try_from(sequence) {
+            Ok(source) if self.dealt.by_source => self.sources.locate_in(source, place.block),
+            _ => self.sources.locate(place.block),
+        };
+        let (source, located) = located.ok_or_else(|| nowhere(place.block))?;
+        Ok(Some((source, place, located)))
+    }
+
     fn advance(
         &mut self,
-        stream: usize,
+        lent: Lent,
         reader: Box<OpenBlock>,
         bytes: Option<Result<bytes::Bytes>>,
     ) -> Result<()> {
         self.in_flight += 1;
         self.workers.send(Task::Advance {
-            stream,
+            lent,
             reader,
             bytes,
         })
+    }
+
+    /// The group that a reader was lent by; none where nothing more was wanted of it.
+    fn lender(&mut self, lent: Lent) -> Option<&mut Group> {
+        let stream = self.streams.get_mut(lent.stream)?;
+        match &mut stream.at {
+            At::Group(group) if stream.opened == lent.opened => Some(group),
+            _ => None,
+        }
     }
 
     /// Puts an answer where it belongs.
@@ -314,20 +359,22 @@ impl Feed {
                 Ok(())
             }
             Event::Fetched {
-                stream,
+                lent,
                 reader,
                 bytes,
-            } => self.advance(stream, reader, Some(bytes)),
-            Event::Advanced {
-                stream,
-                reader,
-                advance,
-            } => self.advanced(stream, reader, advance),
+            } => match self.lender(lent) {
+                Some(_) => self.advance(lent, reader, Some(bytes)),
+                None => Ok(()),
+            },
+            Event::Advanced { lent, advance } => {
+                self.advanced(lent, advance);
+                Ok(())
+            }
         }
     }
 
     /// Gets the stored bytes that a reader needs, and begins to get those that it will need next.
-    fn fetch(&mut self, stream: usize, mut block: Box<OpenBlock>, span: Range<u64>) {
+    fn fetch(&mut self, lent: Lent, mut block: Box<OpenBlock>, span: Range<u64>) {
         self.in_flight += 1;
         let begun = block.ahead.take().filter(|ahead| *ahead.range() == span);
         block.ahead = block
@@ -339,7 +386,7 @@ impl Feed {
         let done = move |bytes| {
             // The receiver is gone only when the loader is; then nobody waits for the answer.
             let _ = events.send(Event::Fetched {
-                stream,
+                lent,
                 reader: block,
                 bytes,
             });
@@ -350,65 +397,33 @@ impl Feed {
         }
     }
 
-    fn advanced(&mut self, id: usize, reader: Box<OpenBlock>, advance: Advance) -> Result<()> {
+    fn advanced(&mut self, lent: Lent, advance: Advance) {
+        let Some(stream) = self.streams.get_mut(lent.stream) else {
+            return;
+        };
         let count = self.dealt.sequences.len();
-        let stream = &mut self.streams[id];
-        let Block::Away(mut open) = std::mem::replace(&mut stream.block, Block::Between) else {
-            return Err(Error::new(
-                Kind::Internal,
-                Stage::Read,
-                "a reader came back to a stream that lent none",
-            ));
+        let (sequence, member) = (&self.dealt.sequences[lent.stream % count], lent.member);
+        let group = match &mut stream.at {
+            At::Group(group) if stream.opened == lent.opened => group,
+            _ => return,
         };
         match advance {
-            Advance::Need(span) => {
-                stream.block = Block::Away(open);
-                self.fetch(id, reader, span);
+            Advance::Need(reader, span) => self.fetch(lent, reader, span),
+            Advance::Run(reader, run) => {
+                group.run(sequence, member, run);
+                group.back(member, reader);
             }
-            Advance::Run(run) => {
-                let records = run.records.len() as u64;
-                let order =
-                    self.dealt.sequences[id % count].run_order(open.place, open.runs, records);
-                let places = order.into_iter().zip(open.items..);
-                let order = places
-                    .filter(|(_, place)| open.part.wants(*place))
-                    .collect();
-                open.runs += 1;
-                open.items += records;
-                stream.block = Block::Run {
-                    open,
-                    reader,
-                    run: Arc::new(run),
-                    order,
-                    issued: 0,
-                };
+            Advance::Bad(reader, outcome) => {
+                group.bad(member, outcome);
+                group.back(member, reader);
             }
-            Advance::Bad(outcome) => {
-                let origin = open.origin();
-                open.items += 1;
-                if open.part.wants(origin.at.place) || matches!(outcome, Outcome::Fatal(_)) {
-                    let outcome = outcome.placed(|error| self.sources.place(error, origin));
-                    stream.put(Item {
-                        origin,
-                        outcome,
-                        ends_block: None,
-                    });
+            Advance::End { run, lines } => {
+                if let Some(run) = run {
+                    group.run(sequence, member, run);
                 }
-                stream.block = Block::Away(open);
-                self.advance(id, reader, None)?;
-            }
-            Advance::End { lines } => {
-                let origin = open.origin();
-                if open.part.wants(origin.at.place) {
-                    stream.put(Item {
-                        origin,
-                        outcome: Outcome::Nothing,
-                        ends_block: Some(lines),
-                    });
-                }
+                group.end(member, lines);
             }
         }
-        Ok(())
     }
 }
 
@@ -418,20 +433,4 @@ fn nowhere(block: u64) -> Error {
         Stage::Order,
         format!("there is no block {block}"),
     )
-}
-
-/// Where a task that begins at place `from` of `order` ends.
-fn task_end(run: &Run, order: &[(u64, u64)], from: usize) -> usize {
-    let mut bytes = 0;
-    let mut until = from;
-    while until < order.len() && (until - from) < TASK_RECORDS as usize && bytes < TASK_BYTES {
-        if let Some(record) = usize::try_from(order[until].0)
-            .ok()
-            .and_then(|i| run.records.get(i))
-        {
-            bytes += u64::from(record.end - record.start);
-        }
-        until += 1;
-    }
-    until.max(from + 1).min(order.len())
 }

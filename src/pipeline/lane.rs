@@ -98,9 +98,9 @@ impl Lane {
     /// Notes that an item was taken from a stream.
     pub(crate) fn took(&mut self, stream: usize, item: &Item) {
         let Cursor { position, place } = item.origin.at;
-        self.streams[stream].cursor = match item.ends_block {
-            Some(_) => Cursor {
-                position: position + 1,
+        self.streams[stream].cursor = match item.ends_group {
+            Some(next) => Cursor {
+                position: next,
                 place: 0,
             },
             None => Cursor {

@@ -21,6 +21,7 @@ mod encode;
 
 mod workers;
 
+mod group;
 mod stream;
 
 mod feed;

@@ -1,6 +1,6 @@
 //! Going on from where another process stood: cursors, pools read again, and whose turn it is.
 //!
-//! A lane reads the blocks that its cursors lie in and those that its pools' examples come from, and nothing that
+//! A lane reads the groups of blocks that its cursors lie in and those that its pools' examples come from, and nothing that
 //! was consumed. It must not matter how many ranks there were before, or are now.
 
 use super::assemble::Assembler;
@@ -27,6 +27,15 @@ pub(crate) fn begins(from: &Whole, dealt: &Dealt) -> Result<Vec<Begin>> {
                 place: state.place,
             };
             let again = places(lane, stream);
+            let all = again.iter().chain([&cursor]);
+            if let Some(within) = all.map(|at| at.position).find(|&at| {
+                let sequence = dealt.sequences.get(stream as usize);
+                sequence.is_none_or(|s| s.group(dealt.lanes, number, at).first != at)
+            }) {
+                return Err(odd(format!(
+                    "lane {number}: block {within} is not the first of those that are taken together"
+                )));
+            }
             if again.last().is_some_and(|last| *last >= cursor) {
                 return Err(odd(format!("lane {number} holds what it has not read yet")));
             }

@@ -7,6 +7,8 @@ use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Origin};
 use crate::order::lanes::Lanes;
+use crate::order::runs::Bounds;
+use crate::order::turns;
 use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
     open_shards, open_source, records_in_order,
@@ -155,19 +157,38 @@ impl Sources {
         self.held(source).is_some()
     }
 
-    /// A reader of one block of a streamed source, and the shard that its bytes are in.
+    /// A reader of one block of a streamed source, in runs of these bounds, and the shard that its bytes are in.
     pub(crate) fn open_block(
         &self,
         source: u32,
         located: Located,
+        runs: Bounds,
     ) -> Option<(BlockReader, Arc<dyn Shard>)> {
         match &self.list.get(source as usize)?.blocks {
             SourceBlocks::Held(_) => None,
             SourceBlocks::Streamed(streamed) => Some((
-                streamed.reader(located.block)?,
+                streamed.reader(located.block, runs)?,
                 Arc::clone(streamed.shard(located.shard)?),
             )),
         }
+    }
+
+    /// From how many blocks a lane takes together: of one source's own list, or of the one list of all. A held
+    /// source's blocks are single records, so a list that has any comes block by block.
+    pub(crate) fn together(&self, source: Option<usize>) -> u64 {
+        let list = match source {
+            Some(source) => self.list.get(source..=source).unwrap_or_default(),
+            None => &self.list,
+        };
+        let (mut blocks, mut bytes) = (0, 0);
+        for source in list {
+            let SourceBlocks::Streamed(streamed) = &source.blocks else {
+                return 1;
+            };
+            let (more_blocks, more_bytes) = streamed.compressed();
+            (blocks, bytes) = (blocks + more_blocks, bytes + more_bytes);
+        }
+        turns::together(blocks, bytes)
     }
 
     /// Encodes a record.

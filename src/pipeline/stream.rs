@@ -1,15 +1,12 @@
 //! One lane's part of one sequence: which items of which blocks come, and what was made of them ahead of time.
 
 use super::encode::Item;
-use super::sources::Located;
-use super::workers::OpenBlock;
-use crate::example::{Cursor, Origin};
+use super::group::Group;
+use crate::example::Cursor;
 use crate::order::lanes::Lanes;
-use crate::order::sequence::{Place, Sequence};
-use crate::read::Run;
+use crate::order::sequence::Sequence;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// What is dealt, and to whom.
 pub(crate) struct Dealt {
@@ -65,9 +62,10 @@ impl Begin {
     }
 }
 
-/// What comes of one block: all of it, or only some items.
+/// What comes of the blocks that are taken together: all items, or only some.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Part {
+    /// The lane's block of this index, the first of them.
     pub(super) position: u64,
     /// Rising.
     pub(super) places: Vec<u64>,
@@ -98,7 +96,8 @@ impl Part {
 pub(super) struct Stream {
     /// Parts of blocks to issue before `next`.
     pub(super) parts: VecDeque<Part>,
-    /// Index, within the lane, of the next whole block to issue; none where only what is asked for is.
+    /// Index, within the lane, of the next block to issue whole with those that it is taken together with; none where
+    /// only what is asked for is.
     pub(super) next: Option<u64>,
     pub(super) slots: VecDeque<Slot>,
     /// Number of the first slot of `slots`.
@@ -109,7 +108,9 @@ pub(super) struct Stream {
     pub(super) need: usize,
     /// Records to make beyond that.
     pub(super) reserve: usize,
-    pub(super) block: Block,
+    pub(super) at: At,
+    /// Groups opened so far. What comes back for an earlier one than the last is not wanted any more.
+    pub(super) opened: u64,
 }
 
 impl Stream {
@@ -129,7 +130,6 @@ impl Stream {
             }
         }
         let Cursor { position, place } = cursor;
-        let mut next = position;
         match parts.back_mut() {
             Some(part) if part.position == position => part.from = Some(place),
             _ if place > 0 => parts.push_back(Part {
@@ -139,10 +139,7 @@ impl Stream {
             }),
             _ => {}
         }
-        if parts.back().is_some_and(|part| part.from.is_some()) {
-            next += 1;
-        }
-        Stream::of(parts, Some(next))
+        Stream::of(parts, Some(position))
     }
 
     fn of(parts: VecDeque<Part>, next: Option<u64>) -> Self {
@@ -154,18 +151,23 @@ impl Stream {
             outstanding: 0,
             need: 0,
             reserve: 32,
-            block: Block::Between,
+            at: At::Between,
+            opened: 0,
         }
     }
 
-    /// Takes the next part of a block to issue; none where nothing more was asked for.
+    /// Takes the next part to issue; none where nothing more was asked for.
     pub(super) fn part(&mut self) -> Option<Part> {
-        if let Some(part) = self.parts.pop_front() {
-            return Some(part);
+        self.parts
+            .pop_front()
+            .or_else(|| self.next.map(Part::whole))
+    }
+
+    /// Notes that a part is issued, of blocks behind which the lane's next one is `end`.
+    pub(super) fn issued(&mut self, part: &Part, end: u64) {
+        if let (Some(next), Some(_)) = (&mut self.next, part.from) {
+            *next = end;
         }
-        let next = self.next.as_mut()?;
-        *next += 1;
-        Some(Part::whole(*next - 1))
     }
 
     /// Keeps a place for a task's answer of about `records` records, and gives its number.
@@ -188,43 +190,12 @@ pub(super) enum Slot {
     Done(std::vec::IntoIter<Item>),
 }
 
-/// The streamed block that a stream lies in.
-pub(super) enum Block {
+/// The streamed blocks that a stream lies in.
+pub(super) enum At {
     /// None: the next position decides.
     Between,
-    /// A worker or the read runtime has the reader.
-    Away(Open),
-    /// A run, partly issued; the reader waits.
-    Run {
-        open: Open,
-        reader: Box<OpenBlock>,
-        run: Arc<Run>,
-        /// What is wanted of it: records of the run and their places in the block's order.
-        order: Vec<(u64, u64)>,
-        issued: usize,
-    },
+    /// Some that are taken together.
+    Group(Box<Group>),
     /// The sequence has ended.
     Ended,
-}
-
-pub(super) struct Open {
-    pub(super) source: u32,
-    pub(super) place: Place,
-    pub(super) located: Located,
-    pub(super) part: Part,
-    /// Runs seen so far.
-    pub(super) runs: u64,
-    /// Items seen so far: the place of the next one.
-    pub(super) items: u64,
-}
-
-impl Open {
-    /// Of the item that comes next.
-    pub(super) fn origin(&self) -> Origin {
-        let at = Cursor {
-            position: self.part.position,
-            place: self.items,
-        };
-        self.located.origin(self.source, self.place.epoch, 0, at)
-    }
 }

@@ -20,6 +20,7 @@ impl Assembler {
             origin,
             outcome,
             ends_block,
+            ends_group: _,
         } = item;
         let source = origin.source;
         let blank = matches!(outcome, Outcome::Nothing);

@@ -42,25 +42,28 @@ pub(crate) enum Task {
         slot: u64,
         records: Vec<RecordRef>,
     },
-    /// Encode some records of a run, in the order given.
+    /// Encode records of streamed blocks, in the order given.
     Records {
         stream: usize,
         slot: u64,
-        source: u32,
-        located: Located,
-        epoch: u64,
-        /// The lane's block of this index.
-        position: u64,
-        run: Arc<Run>,
-        /// Records of the run, and their places in the block's order.
-        order: Vec<(u64, u64)>,
+        records: Vec<(Origin, Bytes)>,
     },
     /// Decode a streamed block up to its next run.
     Advance {
-        stream: usize,
+        lent: Lent,
         reader: Box<OpenBlock>,
         bytes: Option<Result<Bytes>>,
     },
+}
+
+/// To whom a reader belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lent {
+    pub(crate) stream: usize,
+    /// How many groups of blocks the stream had opened.
+    pub(crate) opened: u64,
+    /// The block in the group.
+    pub(crate) member: usize,
 }
 
 /// What a worker, or the read runtime, answers.
@@ -71,15 +74,11 @@ pub(crate) enum Event {
         slot: u64,
         items: Vec<Item>,
     },
-    /// The reader and what it came to.
-    Advanced {
-        stream: usize,
-        reader: Box<OpenBlock>,
-        advance: Advance,
-    },
+    /// What a reader came to.
+    Advanced { lent: Lent, advance: Advance },
     /// Stored bytes that the reader asked for.
     Fetched {
-        stream: usize,
+        lent: Lent,
         reader: Box<OpenBlock>,
         bytes: Result<Bytes>,
     },
@@ -88,13 +87,14 @@ pub(crate) enum Event {
 /// What a reader came to.
 pub(crate) enum Advance {
     /// It needs these stored bytes of its shard.
-    Need(Range<u64>),
+    Need(Box<OpenBlock>, Range<u64>),
     /// Its next run.
-    Run(Run),
+    Run(Box<OpenBlock>, Run),
     /// A bad record or an unreadable rest; it can go on.
-    Bad(Outcome),
-    /// Its end; the block held so many lines.
-    End { lines: u64 },
+    Bad(Box<OpenBlock>, Outcome),
+    /// Its last run, if one was left, and its end; the block held so many lines. The reader is gone, so that of a block
+    /// that is a single run no decoder stays open.
+    End { run: Option<Run>, lines: u64 },
 }
 
 /// The pool. Dropping it ends the threads and waits for them.
@@ -220,33 +220,20 @@ impl Worker {
                 Task::Records {
                     stream,
                     slot,
-                    source,
-                    located,
-                    epoch,
-                    position,
-                    run,
-                    order,
-                } => {
-                    let origin = located.origin(source, epoch, 0, Cursor { position, place: 0 });
-                    let items = self.records(origin, &run, &order, &mut scratch);
-                    Event::Encoded {
-                        stream,
-                        slot,
-                        items,
-                    }
-                }
-                Task::Advance {
+                    records,
+                } => Event::Encoded {
                     stream,
-                    mut reader,
+                    slot,
+                    items: self.records(records, &mut scratch),
+                },
+                Task::Advance {
+                    lent,
+                    reader,
                     bytes,
-                } => {
-                    let advance = self.advance(&mut reader, bytes);
-                    Event::Advanced {
-                        stream,
-                        reader,
-                        advance,
-                    }
-                }
+                } => Event::Advanced {
+                    lent,
+                    advance: self.advance(reader, bytes),
+                },
             };
             scratch.flush(&self.stats);
             if self.answers.send(event).is_err() {
@@ -273,78 +260,66 @@ impl Worker {
                 origin,
                 outcome,
                 ends_block: Some(1),
+                ends_group: Some(record.position + 1),
             });
         }
         items
     }
 
-    /// Records of a run of the block that `block` is the origin of.
-    fn records(
-        &self,
-        block: Origin,
-        run: &Run,
-        order: &[(u64, u64)],
-        scratch: &mut Scratch,
-    ) -> Vec<Item> {
-        let mut items = Vec::with_capacity(order.len());
-        for &(index, place) in order {
-            let Some(record) = usize::try_from(index).ok().and_then(|i| run.records.get(i)) else {
-                continue;
-            };
-            let mut origin = Origin {
-                record: record.number,
-                ..block
-            };
-            origin.at.place = place;
+    fn records(&self, records: Vec<(Origin, Bytes)>, scratch: &mut Scratch) -> Vec<Item> {
+        let mut items = Vec::with_capacity(records.len());
+        for (origin, line) in records {
             let outcome = if self.cancelled.load(Relaxed) {
                 Outcome::Nothing
             } else {
-                let line = &run.text[record.start as usize..record.end as usize];
-                guarded(|| self.sources.encode(line, origin, scratch))
+                guarded(|| self.sources.encode(&line, origin, scratch))
                     .placed(|error| self.sources.place(error, origin))
             };
             items.push(Item {
                 origin,
                 outcome,
                 ends_block: None,
+                ends_group: None,
             });
         }
         items
     }
 
-    fn advance(&self, block: &mut OpenBlock, bytes: Option<Result<Bytes>>) -> Advance {
+    fn advance(&self, mut block: Box<OpenBlock>, bytes: Option<Result<Bytes>>) -> Advance {
         let mut lap = Lap::start();
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
-            let fed = match bytes {
-                Some(bytes) => bytes.and_then(|bytes| block.reader.feed(bytes)),
-                None => Ok(()),
-            };
-            if let Err(error) = fed {
-                return Advance::Bad(Outcome::Fatal(error));
-            }
-            match block.reader.step() {
-                Step::Need(span) => Advance::Need(span),
-                Step::Run(run) => Advance::Run(run),
-                Step::Bad(bad) => Advance::Bad(unread(bad)),
-                Step::End => match block.shard.check() {
-                    Ok(()) => Advance::End {
-                        lines: block.reader.lines(),
-                    },
-                    Err(error) => Advance::Bad(Outcome::Fatal(error)),
-                },
-            }
-        }));
-        let advance =
-            stepped.unwrap_or_else(|panic| Advance::Bad(Outcome::Fatal(panicked(panic.as_ref()))));
-        if let Advance::Run(run) = &advance {
-            self.stats
-                .read
-                .add(run.records.len() as u64, run.text.len() as u64, lap.lap());
-        } else {
-            self.stats.read.add(0, 0, lap.lap());
+        let stepped = catch_unwind(AssertUnwindSafe(|| step(&mut block, bytes)));
+        let stepped = stepped.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        let (mut records, mut text) = (0, 0);
+        if let Ok(Step::Run(run)) = &stepped {
+            (records, text) = (run.records.len() as u64, run.text.len() as u64);
         }
+        let lines = block.reader.lines();
+        let advance = match stepped {
+            Ok(Step::Need(span)) => Advance::Need(block, span),
+            Ok(Step::Run(run)) if block.reader.is_finished() && block.shard.check().is_ok() => {
+                let run = Some(run);
+                Advance::End { run, lines }
+            }
+            Ok(Step::Run(run)) => Advance::Run(block, run),
+            Ok(Step::Bad(bad)) => Advance::Bad(block, unread(bad)),
+            Ok(Step::End) => Advance::End { run: None, lines },
+            Err(error) => Advance::Bad(block, Outcome::Fatal(error)),
+        };
+        self.stats.read.add(records, text, lap.lap());
         advance
     }
+}
+
+/// Goes on with a block, whose shard must still be as it was found when it ends.
+fn step(block: &mut OpenBlock, bytes: Option<Result<Bytes>>) -> Result<Step> {
+    if let Some(bytes) = bytes {
+        block.reader.feed(bytes?)?;
+    }
+    let step = block.reader.step();
+    if matches!(step, Step::End) {
+        block.shard.check()?;
+    }
+    Ok(step)
 }
 
 /// Reads a record of a held source and encodes it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use memchr::memchr;
 use std::collections::VecDeque;
 
-/// Consecutive records of a shard: at most 1,024, and 1 MiB of text, unless it is a single longer record.
+/// Consecutive records of a shard: at most 1,024, and 1 MiB of text, or what is asked for, unless it is a single longer record.
 ///
 /// A run is closed before the record that would exceed either, and before and after a line that is too long to
 /// be a record. Only the records' own bytes count, without line ends and blank lines. The order inside
@@ -141,6 +141,11 @@ impl Lines {
     /// What is complete, in file order. To be emptied after each [`take`](Lines::take).
     pub(super) fn due(&mut self) -> Option<Emit> {
         self.due.pop_front()
+    }
+
+    /// Whether nothing is complete that was not taken.
+    pub(super) fn nothing_due(&self) -> bool {
+        self.due.is_empty()
     }
 
     /// Completes the run, whether or not it is full. The line that is not complete stays.

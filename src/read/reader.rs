@@ -178,6 +178,11 @@ impl BlockReader {
         })
     }
 
+    /// Whether nothing but [`Step::End`] is to come.
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Finished && self.lines.nothing_due()
+    }
+
     /// Lines so far, blank and bad ones included: after [`Step::End`] all that belong to the blocks.
     pub fn lines(&self) -> u64 {
         self.lines.number()

@@ -11,7 +11,8 @@ use super::shard::Shard;
 use super::sidecar::{self, Sidecar};
 use super::{Limits, ReadOptions};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::shard::ShardFile;
+use crate::order::runs::Bounds;
+use crate::shard::{Codec, ShardFile};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -168,6 +169,14 @@ impl Streamed {
         self.tables.iter().map(|table| table.stored_bytes()).sum()
     }
 
+    /// How many of the blocks are compressed, and their stored bytes.
+    pub fn compressed(&self) -> (u64, u64) {
+        let compressed = self.tables.iter().filter(|t| t.codec() != Codec::Plain);
+        compressed.fold((0, 0), |(blocks, bytes), table| {
+            (blocks + table.len(), bytes + table.stored_bytes())
+        })
+    }
+
     /// The shard of a block and the block within it; none past the last block.
     pub fn locate(&self, block: u64) -> Option<(u32, u64)> {
         self.blocks.locate(block)
@@ -178,12 +187,17 @@ impl Streamed {
         self.shards.get(usize::try_from(shard).ok()?)
     }
 
-    /// A reader of a block's records, numbered within the block; none past the last block.
-    pub fn reader(&self, block: u64) -> Option<BlockReader> {
+    /// A reader of a block's records in runs of these bounds, numbered within the block; none past the last block.
+    pub fn reader(&self, block: u64, runs: Bounds) -> Option<BlockReader> {
         let (shard, within) = self.locate(block)?;
         let at = usize::try_from(shard).ok()?;
         let own = within..within + 1;
-        let reader = BlockReader::within(Arc::clone(self.tables.get(at)?), own, self.limits);
+        let limits = Limits {
+            run_records: runs.records,
+            run_bytes: runs.bytes,
+            ..self.limits
+        };
+        let reader = BlockReader::within(Arc::clone(self.tables.get(at)?), own, limits);
         Some(match self.sidecars.get(at)? {
             Some(sidecar) => reader.verified(Arc::clone(sidecar)),
             None => reader,

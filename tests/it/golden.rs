@@ -55,14 +55,42 @@ fn packers() {
     );
 }
 
+/// Blocks that are taken together: within an epoch and over two, of one run and of several, and as they lie.
 #[test]
 fn streamed() {
     let corpus = Corpus::new();
     corpus.write("chats.jsonl.zst", &zstd_frames(&chats(400), 7));
-    let more = format!("{SMALL}\nhold: 0");
+    corpus.write("more.jsonl.zst", &zstd_frames(&chats(6_000), 300));
+    let one = format!("{SMALL}\nhold: 0");
+    let two = one.replace("epochs: 1", "epochs: 2");
+    let unshuffled = format!("{one}\nshuffle: false");
+    let found = [
+        ("chats.jsonl.zst", &one),
+        ("chats.jsonl.zst", &two),
+        ("chats.jsonl.zst", &unshuffled),
+        ("more.jsonl.zst", &one),
+    ]
+    .map(|(paths, more)| digest(&corpus, paths, more));
     assert_eq!(
-        digest(&corpus, "chats.jsonl.zst", &more),
-        "254 rows acd0b89eb1e4a39834aab648d6f32224"
+        found,
+        [
+            "254 rows c5e9460c43843adf689035b4b76d4386",
+            "506 rows d2dffe2004f7c50cc5445c650a9edbc5",
+            "254 rows 2ff336a6cb46e0736dd2ca1ea1a0a967",
+            "3948 rows 18d1bbf04b59250a79bca620fa4adf12"
+        ]
+    );
+}
+
+/// Mebibytes of plain text, whose records go on over their blocks' ends.
+#[test]
+fn streamed_plain_text() {
+    let corpus = Corpus::new();
+    corpus.write("chats.jsonl", chats(30_000).as_bytes());
+    let more = format!("{SMALL}\nhold: 0").replace("lanes: 4", "lanes: 2");
+    assert_eq!(
+        digest(&corpus, "chats.jsonl", &more),
+        "19547 rows e9c94e002502a9f4053718e3b7e5fa99"
     );
 }
 

@@ -142,6 +142,20 @@ fn resumes_at_any_world_size() {
     }
 }
 
+/// A place that no stream of the recipe stands at, though every number in it could be.
+#[test]
+fn a_cursor_within_blocks_that_are_taken_together_is_refused() {
+    let corpus = Corpus::new();
+    let (_, recipe) = recipes(&corpus, "").swap_remove(4);
+    let (_, whole) = world(&corpus, &recipe, 1, None, Some(40));
+    let mut whole = whole.unwrap();
+    whole.lanes[1].streams[0].position += 1;
+    let builder = Loader::builder(recipe).cache(corpus.cache()).resume(whole);
+    let error = builder.build().map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), packmill::Kind::Checkpoint);
+    assert!(error.to_string().contains("lane 1: block"), "{error}");
+}
+
 /// Three sources of short, middling and long chats, drawn 5:2:3, and 1:1:0 from row 60 on.
 fn mixed(corpus: &Corpus, more: &str) -> Recipe {
     let chats = chats(360);

@@ -39,6 +39,33 @@ fn r27_workers_prefetch_and_io_change_nothing() {
     }
 }
 
+/// Blocks of one run and of several, taken together: whose turn it is must not depend on who is ready.
+#[test]
+fn r27_workers_prefetch_and_io_change_nothing_streamed() {
+    let corpus = Corpus::new();
+    for lines in [3, 300] {
+        corpus.write(
+            "chats.jsonl.zst",
+            &zstd_frames(&chats(lines * 40 + 1), lines),
+        );
+        let more = format!("{SMALL}\nhold: 0");
+        let base = load(&corpus, corpus.recipe("chats.jsonl.zst", &more)).1;
+        assert!(base.rows > 50);
+        for (workers, prefetch) in [(1, 64), (2, 1), (5, 64)] {
+            for io in [Io::Mmap, Io::Pread] {
+                let mut recipe = corpus.recipe("chats.jsonl.zst", &more);
+                (recipe.workers, recipe.prefetch, recipe.io) = (Some(workers), prefetch, io);
+                let other = load(&corpus, recipe).1;
+                assert_eq!(
+                    other.digest, base.digest,
+                    "workers {workers}, prefetch {prefetch}, {io:?}, {lines} lines a frame"
+                );
+                assert_eq!(other.ledger, base.ledger);
+            }
+        }
+    }
+}
+
 #[test]
 fn held_codecs_give_the_same_stream() {
     let text = chats(300);

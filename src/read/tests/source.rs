@@ -2,6 +2,7 @@
 
 use super::held::{SKIP, Source, options};
 use super::*;
+use crate::order::runs::Bounds;
 use crate::read::source::open_source_within;
 use crate::recipe::Io;
 use std::sync::mpsc;
@@ -29,7 +30,7 @@ fn streamed(source: &Source, options: &ReadOptions, limits: Limits) -> Streamed 
 fn read_block(streamed: &Streamed, io: &ReadAhead, block: u64) -> Vec<Vec<u8>> {
     let (shard, _) = streamed.locate(block).unwrap();
     let shard = streamed.shard(shard).unwrap();
-    let mut reader = streamed.reader(block).unwrap();
+    let mut reader = streamed.reader(block, Bounds::shared_by(1)).unwrap();
     let (mut ahead, mut records): (Option<Ahead>, _) = (None, Vec::new());
     loop {
         match reader.step() {
