@@ -333,15 +333,6 @@ impl Feed {
         })
     }
 
-    /// The group that a reader was lent by; none where nothing more was wanted of it.
-    fn lender(&mut self, lent: Lent) -> Option<&mut Group> {
-        let stream = self.streams.get_mut(lent.stream)?;
-        match &mut stream.at {
-            At::Group(group) if stream.opened == lent.opened => Some(group),
-            _ => None,
-        }
-    }
-
     /// Puts an answer where it belongs.
     fn file(&mut self, event: Event) -> Result<()> {
         self.in_flight -= 1;
@@ -362,7 +353,7 @@ impl Feed {
                 lent,
                 reader,
                 bytes,
-            } => match self.lender(lent) {
+            } => match lender(&mut self.streams, lent) {
                 Some(_) => self.advance(lent, reader, Some(bytes)),
                 None => Ok(()),
             },
@@ -398,15 +389,11 @@ impl Feed {
     }
 
     fn advanced(&mut self, lent: Lent, advance: Advance) {
-        let Some(stream) = self.streams.get_mut(lent.stream) else {
+        let Some(group) = lender(&mut self.streams, lent) else {
             return;
         };
         let count = self.dealt.sequences.len();
         let (sequence, member) = (&self.dealt.sequences[lent.stream % count], lent.member);
-        let group = match &mut stream.at {
-            At::Group(group) if stream.opened == lent.opened => group,
-            _ => return,
-        };
         match advance {
             Advance::Need(reader, span) => self.fetch(lent, reader, span),
             Advance::Run(reader, run) => {
@@ -424,6 +411,15 @@ impl Feed {
                 group.end(member, lines);
             }
         }
+    }
+}
+
+/// The group that a reader was lent by; none where nothing more was wanted of it.
+fn lender(streams: &mut [Stream], lent: Lent) -> Option<&mut Group> {
+    let stream = streams.get_mut(lent.stream)?;
+    match &mut stream.at {
+        At::Group(group) if stream.opened == lent.opened => Some(group),
+        _ => None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The end of a finite stream: what the lanes' pools still hold.
 
 use super::assemble::Assembler;
-use super::outlet::Stopped;
-use crate::error::{Error, Kind, Result, Stage};
+use super::outlet::{Stopped, no_row};
+use crate::error::Result;
 use crate::example::Piece;
 use crate::pack;
 use std::collections::VecDeque;
@@ -54,12 +54,7 @@ impl Assembler {
             }
         }
         if self.next_row == 0 {
-            return Err(Error::new(
-                Kind::Row,
-                Stage::Pack,
-                "the stream has no row: every record was dropped, or the sources hold none",
-            )
-            .remedy("look at `packmill samples`"));
+            return Err(no_row());
         }
         while self.outlet.in_step > 0 {
             self.outlet.push_filling()?;

@@ -3,7 +3,7 @@
 use super::progress::{Delivery, Progress, Standing};
 use crate::batch::{Batch, BatchWriter};
 use crate::channel::Sender;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Piece;
 use crate::ledger::Ledger;
 use crate::order::lanes::Rank;
@@ -163,4 +163,14 @@ impl Outlet {
         // A receiver that is gone wants no error either.
         let _ = self.to.sender.send(Err(error));
     }
+}
+
+/// The error of a finite stream that came to nothing.
+pub(super) fn no_row() -> Error {
+    Error::new(
+        Kind::Row,
+        Stage::Pack,
+        "the stream has no row: every record was dropped, or the sources hold none",
+    )
+    .remedy("look at `packmill samples`")
 }

@@ -118,17 +118,19 @@ impl Assembler {
         *bad += 1;
         let (read, bad) = (*read, *bad);
         if !self.setup.on_bad_record.forgives(read, bad) {
-            let message = format!(
-                "{bad} of {read} records of source `{}` in lane {} are bad, more than on_bad_record allows; the last: {error}",
-                self.setup
-                    .sources
-                    .get(source as usize)
-                    .map_or("", String::as_str),
-                self.lanes[lane].number,
-            );
-            return Err(Error::new(error.kind(), error.stage(), message)
-                .remedy("mend the source or raise max_fraction"));
+            let name = self.setup.sources.get(source as usize);
+            let name = name.map_or("", String::as_str);
+            let of = format!("source `{name}` in lane {}", self.lanes[lane].number);
+            return Err(too_many_bad(bad, read, &of, &error));
         }
         Ok(())
     }
+}
+
+/// The error of `bad` bad records among `read`, more than the recipe lets pass; `last` is the last one's.
+pub(super) fn too_many_bad(bad: u64, read: u64, of: &str, last: &Error) -> Error {
+    let message = format!(
+        "{bad} of {read} records of {of} are bad, more than on_bad_record allows; the last: {last}"
+    );
+    Error::new(last.kind(), last.stage(), message).remedy("mend the source or raise max_fraction")
 }

@@ -166,10 +166,7 @@ impl Files {
 
     /// Whether the file that is locked is the one that others find.
     fn is_current(&self) -> bool {
-        match (self.lock.metadata(), fs::metadata(&self.lock_path)) {
-            (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
-            _ => false,
-        }
+        is_current(&self.lock, &self.lock_path)
     }
 
     /// For whoever holds the lock alone. The lock file goes last: without it nobody would look for the rest.
@@ -187,6 +184,14 @@ impl Files {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether an open file is the one that others find at `path`.
+pub(crate) fn is_current(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+        _ => false,
     }
 }
 

@@ -52,6 +52,7 @@ pub use held::{Entry, Held};
 pub use joined::Joined;
 pub use lines::{RecordSpan, Run};
 pub use local::{LocalShard, open_shards};
+pub(crate) use lock::is_current;
 pub use reader::{BlockReader, Step};
 pub use runtime::{Ahead, ReadAhead};
 pub use shard::Shard;

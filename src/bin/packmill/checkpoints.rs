@@ -18,18 +18,19 @@ pub(crate) struct Checkpoints {
 impl Checkpoints {
     /// Refuses a folder that holds this rank's checkpoints of another run: they would be taken for this one's. Those of
     /// other ranks may be of this run.
-    pub(crate) fn new(dir: &Path, every: u64, rank: u32, resumed: Option<&Path>) -> Result<Self> {
-        let mut folder = Folder::new(dir);
-        if resumed == Some(dir) {
-            // Read again, so that the folder knows which one must stay until another is complete.
-            folder.newest()?;
-        } else if let Some(file) = earlier(dir, rank) {
+    pub(crate) fn new(dir: &Path, every: u64, rank: u32) -> Result<Self> {
+        if let Some(file) = earlier(dir, rank) {
             return Err(crate::usage(format!(
                 "{} is of an earlier run; go on with --resume, or give another --checkpoint",
                 file.display(),
             )));
         }
-        Ok(Checkpoints { folder, every })
+        Ok(Checkpoints::going_on(Folder::new(dir), every))
+    }
+
+    /// In the folder that was resumed from: it knows which checkpoint must stay until another is complete.
+    pub(crate) fn going_on(folder: Folder, every: u64) -> Self {
+        Checkpoints { folder, every }
     }
 
     /// Saves where the stream stands, if it is time.
@@ -65,8 +66,8 @@ fn earlier(dir: &Path, rank: u32) -> Option<PathBuf> {
 }
 
 /// The newest complete checkpoint in a folder; newer ones that are not complete are said.
-pub(crate) fn newest(dir: &Path) -> Result<Whole> {
-    let found = Folder::new(dir).newest()?;
+pub(crate) fn newest(folder: &mut Folder) -> Result<Whole> {
+    let found = folder.newest()?;
     for skipped in &found.skipped {
         stdio::note(format_args!("passed over {skipped}"));
     }

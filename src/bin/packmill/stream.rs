@@ -9,7 +9,7 @@ use crate::show::{self, Ending, LedgerEntry, Report};
 use crate::stdio;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use packmill::checkpoint::Whole;
+use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, Model, Outlook};
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, args.epochs, args.steps)?;
     let (rank, writes) = rank(args)?;
-    let resume = args.resume.as_deref().map(newest).transpose()?;
+    let mut resumed = args.resume.as_deref().map(Folder::new);
+    let resume = resumed.as_mut().map(newest).transpose()?;
     let output = args.output.as_deref().filter(|_| writes);
     let output = output.map(|dir| match resume {
         Some(_) => Output::go_on(dir, rank.number),
@@ -48,7 +49,12 @@ pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let checkpoints = args.checkpoint.as_deref().zip(args.checkpoint_every);
     let checkpoints = checkpoints
         .filter(|_| writes)
-        .map(|(dir, every)| Checkpoints::new(dir, every, rank.number, args.resume.as_deref()))
+        .map(|(dir, every)| match resumed {
+            Some(folder) if args.resume.as_deref() == Some(dir) => {
+                Ok(Checkpoints::going_on(folder, every))
+            }
+            _ => Checkpoints::new(dir, every, rank.number),
+        })
         .transpose()?;
     let plan = Plan {
         steps: args.steps,

@@ -5,9 +5,9 @@
 
 use crate::error::{Error, Kind, Result, Stage};
 use crate::places;
+use crate::read::is_current;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -100,15 +100,6 @@ pub(super) fn claim_unless(
         Some(bytes) => Claim::There(bytes),
         None => Claim::Ours(pen),
     })
-}
-
-/// Whether an open file is still the one at `path`.
-fn is_current(file: &File, path: &Path) -> bool {
-    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(own), Ok(there)) => place(own) == place(there),
-        _ => false,
-    }
 }
 
 impl Pen {

@@ -12,6 +12,7 @@ use crate::checkpoint::{Fingerprint, SourcePrint};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::ledger::Reason;
 use crate::pipeline::sources::Sources;
+use crate::pipeline::take::too_many_bad;
 use crate::recipe::{OnBadRecord, Overlong, PackConfig, Strategy};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -63,23 +64,20 @@ impl Lengths {
         cache: &Path,
         (turn, of): (u32, u32),
     ) -> Result<Lengths> {
+        let summaries = counting.sources.summaries();
         let mut parts = VecDeque::new();
-        for (source, print) in (0..).zip(prints) {
-            parts.extend(parts_of(counting, fingerprint, source, print)?);
+        for ((source, print), summary) in (0..).zip(prints).zip(&summaries) {
+            let shape = summary.shape.to_string();
+            parts.extend(parts_of(counting, fingerprint, source, print, &shape)?);
         }
-        let total = parts.len() as u64 * u64::from(turn) / u64::from(of.max(1));
-        parts.rotate_left(usize::try_from(total).unwrap_or(0).min(parts.len()));
+        let first = parts.len() as u64 * u64::from(turn) / u64::from(of.max(1));
+        parts.rotate_left(usize::try_from(first).unwrap_or(0).min(parts.len()));
         let mut lengths = Lengths {
             sources: Vec::new(),
             counted: 0,
         };
-        for source in 0..prints.len() {
-            let blocks = counting
-                .sources
-                .summaries()
-                .get(source)
-                .map_or(0, |s| s.blocks);
-            let blocks = usize::try_from(blocks).unwrap_or(0);
+        for summary in &summaries {
+            let blocks = usize::try_from(summary.blocks).unwrap_or(0);
             lengths.sources.push(Source {
                 words: vec![Word::of(Fate::Nothing); blocks],
                 fits: BTreeMap::new(),
@@ -196,50 +194,40 @@ impl Lengths {
     /// Holds the bad records of each source against the recipe's limit, once and for all.
     fn judge(&self, counting: Counting<'_>) -> Result<()> {
         for (source, lengths) in (0..).zip(&self.sources) {
-            let (mut records, mut bad, mut last) = (0_u64, 0_u64, None);
+            let (mut records, mut bad, mut ends) = (0_u64, 0_u64, None);
             for (block, word) in (0..).zip(&lengths.words) {
                 match word.fate() {
                     Some(Fate::Nothing) => continue,
-                    Some(Fate::Bad | Fate::Unreadable) => (bad, last) = (bad + 1, Some(block)),
+                    Some(Fate::Bad | Fate::Unreadable) => {
+                        bad += 1;
+                        let (first, _) = ends.unwrap_or((block, block));
+                        ends = Some((first, block));
+                    }
                     _ => {}
                 }
                 records += 1;
             }
-            let Some(last) = last else { continue };
-            let forgiven = counting.on_bad_record.forgives(records, bad);
-            if forgiven {
+            let Some((first, last)) = ends else { continue };
+            if counting.on_bad_record.forgives(records, bad) {
                 continue;
             }
+            let stops = counting.on_bad_record == OnBadRecord::Stop;
             // What the record's error is, nobody has kept.
             let strict = Counting {
                 on_bad_record: OnBadRecord::Stop,
                 tick: &|_| Ok(()),
                 ..counting
             };
-            let first = lengths
-                .words
-                .iter()
-                .position(|word| matches!(word.fate(), Some(Fate::Bad | Fate::Unreadable)));
-            let block = match counting.on_bad_record {
-                OnBadRecord::Stop => first.map_or(last, |first| first as u64),
-                OnBadRecord::Skip { .. } => last,
-            };
+            let block = if stops { first } else { last };
             let error = match strict.count(source, &Blocks::List(vec![block])) {
                 Err(error) => error,
                 Ok(_) => internal("a bad record is not bad any more"),
             };
-            return Err(match counting.on_bad_record {
-                OnBadRecord::Stop => error,
-                OnBadRecord::Skip { .. } => {
-                    let name = counting.sources.name(source);
-                    let message = format!(
-                        "{bad} of {records} records of source `{name}` are bad, more than on_bad_record allows; \
-                         the last: {error}"
-                    );
-                    Error::new(error.kind(), error.stage(), message)
-                        .remedy("mend the source or raise max_fraction")
-                }
-            });
+            if stops {
+                return Err(error);
+            }
+            let of = format!("source `{}`", counting.sources.name(source));
+            return Err(too_many_bad(bad, records, &of, &error));
         }
         Ok(())
     }
@@ -312,20 +300,17 @@ impl Lengths {
     }
 }
 
-/// A source's shards, each with the names of its files.
+/// A source's shards, each with the names of its files. `shape` is how its rows are read: told by its first record,
+/// which may be in another shard.
 fn parts_of(
     counting: Counting<'_>,
     fingerprint: &Fingerprint,
     source: u32,
     print: &SourcePrint,
+    shape: &str,
 ) -> Result<Vec<Part>> {
     let sources: &Sources = counting.sources;
     let files = sources.files(source);
-    // Told by the source's first record, which may be in another shard.
-    let shape = sources
-        .summaries()
-        .get(source as usize)
-        .map_or(String::new(), |summary| summary.shape.to_string());
     let mut parts = Vec::new();
     for (shard, (print, file)) in (0..).zip(print.shards.iter().zip(&files)) {
         let blocks = sources.held(source).and_then(|held| held.blocks_of(shard));

@@ -122,12 +122,7 @@ pub(in crate::pipeline) fn open(
     });
     let endless = recipe.epochs.is_none();
     let outlook = Outlook::new(rows, delivering.step_rows, endless, streamed, counted);
-    let dealt = Dealt {
-        sequences: vec![material.sequence.clone()],
-        by_source: false,
-        lanes: Lanes::new(1),
-        own: vec![0],
-    };
+    let dealt = Dealt::whole(material.sequence.clone(), Lanes::new(1));
     let feed = open_feed(
         sources,
         dealt,

@@ -4,7 +4,8 @@ use super::kept::{self, Claim, Wait};
 use super::lengths::name;
 use super::plan::{Material, Planner};
 use crate::checkpoint::Fingerprint;
-use crate::error::{Error, Kind, Result, Stage};
+use crate::error::Result;
+use crate::pipeline::outlet::no_row;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -81,12 +82,7 @@ pub(super) fn rows(
     }
     known.truncate(wanted);
     if known.first() == Some(&0) {
-        return Err(Error::new(
-            Kind::Row,
-            Stage::Pack,
-            "the stream has no row: every record was dropped, or the sources hold none",
-        )
-        .remedy("look at `packmill samples`"));
+        return Err(no_row());
     }
     Ok(known)
 }
