@@ -1,8 +1,7 @@
 //! Checkpoints from the command line: ranks, resume, refusals.
 
-use crate::corpus::{Corpus, chats};
+use crate::corpus::{self, Corpus, chats};
 use serde_json::Value;
-use std::process::Output;
 
 const RECIPE: &str = "version: 1\ntokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\npack: {sequence_length: 512, lookahead: 8}\nbatch: {rows: 1}\nlanes: 4\nworkers: 2\n";
 
@@ -13,27 +12,12 @@ fn corpus() -> Corpus {
     corpus
 }
 
-fn stream(corpus: &Corpus, arguments: &str) -> Output {
-    corpus
-        .packmill(&["stream", "--json"])
-        .args(arguments.split(' '))
-        .output()
-        .unwrap()
-}
-
 fn report(corpus: &Corpus, arguments: &str) -> Value {
-    let output = stream(corpus, arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments}: {error}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    corpus::report(&corpus.stream(arguments))
 }
 
 fn refused(corpus: &Corpus, arguments: &str) -> String {
-    let output = stream(corpus, arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
-    assert!(output.stdout.is_empty());
-    error
+    corpus::refused(&corpus.stream(arguments))
 }
 
 /// Two ranks stream 21 steps; the newest checkpoint is that of step 20, row 40.
@@ -147,7 +131,7 @@ fn what_is_not_complete_is_passed_over_or_refused() {
     let newest = corpus.path("ck/step-00000020/rank-00001-of-00002.json");
     let text = std::fs::read_to_string(&newest).unwrap();
     std::fs::write(&newest, &text[..text.len() / 2]).unwrap();
-    let output = stream(&corpus, "recipe.yaml --steps 41 --resume ck");
+    let output = corpus.stream("recipe.yaml --steps 41 --resume ck");
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("step 20"), "{said}");

@@ -1,11 +1,14 @@
 //! A corpus of our own: byte-level tokenizer without merges (an id a byte), a ChatML-like template, generated chats.
 
-use packmill::Recipe;
-use serde_json::json;
+use packmill::checkpoint::{State, Whole, merge};
+use packmill::order::lanes::Rank;
+use packmill::pipeline::Loader;
+use packmill::{Error, Recipe};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// A folder with `tokenizer/` in it, and what is added to it.
 pub(crate) struct Corpus {
@@ -83,10 +86,67 @@ impl Corpus {
         command
     }
 
+    /// What the binary makes of `stream --json` and these arguments, which have no blanks in them.
+    pub(crate) fn stream(&self, arguments: &str) -> Output {
+        let mut command = self.packmill(&["stream", "--json"]);
+        command.args(arguments.split(' ')).output().unwrap()
+    }
+
+    /// One rank's stream, with states, from `from` on to so many steps since the stream's start.
+    pub(crate) fn loader(
+        &self,
+        recipe: &Recipe,
+        rank: Rank,
+        from: Option<&Whole>,
+        steps: Option<u64>,
+    ) -> Result<Loader, Error> {
+        let mut builder = Loader::builder(recipe.clone())
+            .cache(self.cache())
+            .rank(rank)
+            .checkpoints();
+        if let Some(steps) = steps {
+            builder = builder.steps(steps);
+        }
+        if let Some(from) = from {
+            builder = builder.resume(from.clone());
+        }
+        builder.build()
+    }
+
     /// A folder for spools, inside this corpus' own.
     pub(crate) fn cache(&self) -> PathBuf {
         self.path("cache")
     }
+}
+
+/// The JSON that a command which succeeded printed.
+pub(crate) fn report(output: &Output) -> Value {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a command says that refuses, and its exit code; it printed nothing else.
+pub(crate) fn refusal(output: &Output) -> (String, Option<i32>) {
+    assert!(output.stdout.is_empty());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (error, output.status.code())
+}
+
+/// What a command says that refuses a recipe, a checkpoint or its usage.
+pub(crate) fn refused(output: &Output) -> String {
+    let (error, code) = refusal(output);
+    assert_eq!(code, Some(2), "{error}");
+    error
+}
+
+/// All ranks' parts put together, each through its text, as a process would find it.
+pub(crate) fn merged<'a>(parts: impl IntoIterator<Item = &'a State>) -> Whole {
+    let parts = parts.into_iter().map(|part| {
+        let text = part.to_text();
+        State::parse(&text, Path::new("part")).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    });
+    merge(parts.collect()).unwrap()
 }
 
 /// What every test here packs: short rows, few lanes.

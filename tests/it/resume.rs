@@ -1,12 +1,11 @@
 //! Going on: whatever the number of ranks was and is, the rows are those of the uninterrupted stream.
 
-use crate::corpus::{Corpus, chats, zstd_frames};
+use crate::corpus::{Corpus, chats, merged, zstd_frames};
 use packmill::Recipe;
 use packmill::batch::Digest;
-use packmill::checkpoint::{State, Whole, merge};
+use packmill::checkpoint::{State, Whole};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::Loader;
-use std::path::Path;
 
 /// One row a micro-batch, so that a batch's digest is its row's hash.
 const BASE: &str = "batch: {rows: 1}\nlanes: 4\nworkers: 2";
@@ -19,17 +18,7 @@ fn rank(
     from: Option<&Whole>,
     steps: Option<u64>,
 ) -> (Vec<(u64, Digest)>, Option<State>) {
-    let mut builder = Loader::builder(recipe.clone())
-        .cache(corpus.cache())
-        .rank(rank)
-        .checkpoints();
-    if let Some(steps) = steps {
-        builder = builder.steps(steps);
-    }
-    if let Some(from) = from {
-        builder = builder.resume(from.clone());
-    }
-    let mut loader = builder.build().unwrap();
+    let mut loader = corpus.loader(recipe, rank, from, steps).unwrap();
     let mut number = rank.next_row(from.map_or(0, |whole| whole.rows));
     let (mut rows, mut state) = (Vec::new(), None);
     while let Some(batch) = loader.next() {
@@ -55,12 +44,7 @@ fn world(
         parts.extend(state);
     }
     rows.sort_unstable_by_key(|(number, _)| *number);
-    // Through the text, as a process would find it.
-    let parts = parts
-        .iter()
-        .map(|part| State::parse(&part.to_text(), Path::new("part")).unwrap())
-        .collect::<Vec<_>>();
-    let whole = (!parts.is_empty()).then(|| merge(parts).unwrap());
+    let whole = (!parts.is_empty()).then(|| merged(&parts));
     (rows, whole)
 }
 

@@ -1,0 +1,76 @@
+//! What cannot be planned, and checkpoints of other plans.
+
+use super::*;
+
+#[test]
+fn what_cannot_be_planned_is_refused_with_the_remedy() {
+    let corpus = corpus();
+    let write = |text: &str| corpus.write("recipe.yaml", text.as_bytes());
+    let base = yaml(&format!("{SMALL}\nepochs: 1"));
+    write(
+        &base
+            .replace("name: a,", "name: a, weight: 1,")
+            .replace("name: b,", "name: b, weight: 1,"),
+    );
+    let (error, code) = refusal(&corpus.stream("recipe.yaml --steps 3"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("plan") && error.contains("weights"),
+        "{error}"
+    );
+    write(&format!("{base}hold: 0\n"));
+    let (error, code) = refusal(&corpus.stream("recipe.yaml"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("larger hold") && error.contains("plan: lanes"),
+        "{error}"
+    );
+    write(&base.replace("rows: 1", "rows: 2, step_rows: 8"));
+    let (error, code) = refusal(&corpus.stream("recipe.yaml --world-size 3 --rank 0"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("multiple of 6"), "{error}");
+    corpus.write("b.jsonl", ODD.as_bytes());
+    let sources = "  - {name: a, paths: [\"a-*\"]}\n";
+    write(&base.replace(sources, ""));
+    let (error, code) = refusal(&corpus.stream("recipe.yaml"));
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("no row"), "{error}");
+}
+
+#[test]
+fn another_plan_is_refused_by_name() {
+    let corpus = corpus();
+    let global = yaml(&format!("{SMALL}\nepochs: 1"));
+    let lanes = global.replace("plan: global", "lanes: 4");
+    corpus.write("global.yaml", global.as_bytes());
+    corpus.write("lanes.yaml", lanes.as_bytes());
+    for (begun, other) in [("lanes", "global"), ("global", "lanes")] {
+        let arguments = format!("{begun}.yaml --steps 5 --checkpoint {begun} --checkpoint-every 5");
+        report(&corpus.stream(&arguments));
+        let arguments = format!("{other}.yaml --resume {begun}");
+        let (error, code) = refusal(&corpus.stream(&arguments));
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains("plan"), "{error}");
+    }
+    // From the command line, with ranks: 8 steps of one, then all of three.
+    report(&corpus.stream("global.yaml --steps 8 --checkpoint ck --checkpoint-every 4"));
+    let one = report(&corpus.stream("global.yaml --output out"));
+    let three: Vec<Value> = (0..3)
+        .map(|rank| {
+            let arguments = format!("global.yaml --resume ck --world-size 3 --rank {rank}");
+            report(&corpus.stream(&arguments))
+        })
+        .collect();
+    assert_eq!(sum(&three), one["digest"]);
+    let (error, code) = refusal(&corpus.stream("global.yaml --resume ck --rank 1 --world-size 1"));
+    assert_eq!(code, Some(2), "{error}");
+    // Begun: the second epoch.
+    let steps = one["steps"].as_u64().unwrap() + 1;
+    let arguments = format!(
+        "global.yaml --epochs 2 --steps {steps} --checkpoint two --checkpoint-every {steps}"
+    );
+    report(&corpus.stream(&arguments));
+    let (error, code) = refusal(&corpus.stream("global.yaml --resume two"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("set epochs to 2 or more"), "{error}");
+}
