@@ -85,7 +85,7 @@ impl Assembler {
             let sources = setup.sources.len();
             lanes.push(Lane::new(number, place, packer, draw, streams, sources));
         }
-        Ok(Assembler {
+        let mut assembler = Assembler {
             ledger: Ledger::new(&setup.sources),
             lanes,
             next_row: delivering.rank.next_row(0),
@@ -97,7 +97,12 @@ impl Assembler {
             drawn: (0, 0),
             scratch: Scratch::default(),
             setup,
-        })
+        };
+        // Each lane's pool, so that workers make the first lanes' before they make more than these need.
+        for lane in 0..assembler.lanes.len() {
+            assembler.want(lane);
+        }
+        Ok(assembler)
     }
 
     /// Makes rows until the stream ends, its steps are made, or nobody receives any more.
@@ -185,9 +190,11 @@ impl Assembler {
 
     /// Tells the feed how many records the lane's next row may need, of each stream its share.
     fn want(&mut self, lane: usize) {
+        let length = self.setup.pack.sequence_length as u64;
         let (tokens, examples) = self.drawn;
-        let mean = (tokens / examples.max(1)).max(1);
-        let row = self.setup.pack.sequence_length as u64 / mean + 1;
+        // Before anything is drawn: the least that a row may need.
+        let mean = tokens.checked_div(examples).unwrap_or(length).max(1);
+        let row = length / mean + 1;
         let Lane { packer, draw, .. } = &self.lanes[lane];
         let need = (packer.lacks(mean) as u64).max(row);
         let reserve = (row * 2).clamp(16, 512);

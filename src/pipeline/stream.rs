@@ -150,7 +150,7 @@ impl Stream {
             first_slot: 0,
             outstanding: 0,
             need: 0,
-            reserve: 32,
+            reserve: 0,
             at: At::Between,
             opened: 0,
         }
