@@ -46,7 +46,8 @@ impl Folder {
         }
     }
 
-    /// Saves one rank's part. When this returns it is on the disk.
+    /// Saves one rank's part. When this returns it is on the disk, or a set that makes it needless is there whole: after
+    /// a resume, parts that an earlier run left can complete a step before every rank has come to it again.
     ///
     /// # Errors
     /// [`Kind::Io`] where the system refuses, [`Kind::Internal`] for a state that would not be read back: nothing is
@@ -83,9 +84,20 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => write(),
             written => written,
         };
-        written.map_err(|error| failed(&path, "cannot be saved", error))?;
+        match written {
+            // It pruned again: this rank is behind, and what an earlier run left makes a newer set whole without it.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && self.is_passed(state.step)? => {}
+            written => written.map_err(|error| failed(&path, "cannot be saved", error))?,
+        }
         self.saved.insert(state.step);
         Ok(path)
+    }
+
+    /// Whether the set of `step` or a newer one is complete: nobody needs another part of `step`.
+    fn is_passed(&self, step: u64) -> Result<bool> {
+        let mut steps = listing::steps(&self.dir)?.into_iter().rev();
+        Ok(steps.any(|newer| newer >= step && self.complete(newer).is_ok()))
     }
 
     /// The newest complete checkpoint.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 fn part(step: u64, rank: u32, world: u32) -> State {
@@ -226,6 +227,33 @@ fn the_step_resumed_from_stays_until_another_is_complete() {
     folder.save(&part(15, 1, 2)).unwrap();
     folder.prune(1).unwrap();
     assert_eq!(steps(dir), step_set([15, 30]));
+}
+
+#[test]
+fn a_rank_behind_saves_while_another_prunes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // What an earlier run left of rank 1 makes sets whole that it has not come to again.
+    save(dir, 9, [1], 2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut folder = Folder::new(dir);
+            folder.save(&part(9, 0, 2)).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                folder.prune(1).unwrap();
+            }
+        });
+        let mut folder = Folder::new(dir);
+        let saved: Vec<_> = (0..200)
+            .map(|turn| folder.save(&part(8 + turn % 2, 1, 2)))
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        for saved in saved {
+            saved.unwrap();
+        }
+    });
+    assert_eq!(newest(dir).unwrap().step, 9);
 }
 
 #[test]
