@@ -239,7 +239,8 @@ impl Folder {
         }
     }
 
-    /// Removes what was never finished in a step that all ranks have passed.
+    /// Removes what was never finished in a complete step: left by a kill, or just being written again by a rank that is
+    /// behind and needs it no more.
     fn sweep(&self, step: u64) -> Result<()> {
         let folder = self.dir.join(step_name(step));
         for name in listing::partials(&folder)? {

@@ -18,6 +18,24 @@ fn load(corpus: &Corpus, recipe: Recipe) -> (Vec<Batch>, Progress) {
     (batches, progress)
 }
 
+/// Streams `recipe` in another way than `base` was.
+fn assert_unmoved(
+    corpus: &Corpus,
+    mut recipe: Recipe,
+    workers: usize,
+    prefetch: usize,
+    io: Io,
+    base: &Progress,
+) {
+    (recipe.workers, recipe.prefetch, recipe.io) = (Some(workers), prefetch, io);
+    let other = load(corpus, recipe).1;
+    assert_eq!(
+        other.digest, base.digest,
+        "workers {workers}, prefetch {prefetch}, {io:?}"
+    );
+    assert_eq!(other.ledger, base.ledger);
+}
+
 #[test]
 fn r27_workers_prefetch_and_io_change_nothing() {
     let corpus = Corpus::with_chats(700);
@@ -26,14 +44,8 @@ fn r27_workers_prefetch_and_io_change_nothing() {
     for workers in [1, 2, 5] {
         for prefetch in [1, 64] {
             for io in [Io::Mmap, Io::Pread] {
-                let mut recipe = corpus.recipe("chats.jsonl", SMALL);
-                (recipe.workers, recipe.prefetch, recipe.io) = (Some(workers), prefetch, io);
-                let other = load(&corpus, recipe).1;
-                assert_eq!(
-                    other.digest, base.digest,
-                    "workers {workers}, prefetch {prefetch}, {io:?}"
-                );
-                assert_eq!(other.ledger, base.ledger);
+                let recipe = corpus.recipe("chats.jsonl", SMALL);
+                assert_unmoved(&corpus, recipe, workers, prefetch, io, &base);
             }
         }
     }
@@ -53,14 +65,8 @@ fn r27_workers_prefetch_and_io_change_nothing_streamed() {
         assert!(base.rows > 50);
         for (workers, prefetch) in [(1, 64), (2, 1), (5, 64)] {
             for io in [Io::Mmap, Io::Pread] {
-                let mut recipe = corpus.recipe("chats.jsonl.zst", &more);
-                (recipe.workers, recipe.prefetch, recipe.io) = (Some(workers), prefetch, io);
-                let other = load(&corpus, recipe).1;
-                assert_eq!(
-                    other.digest, base.digest,
-                    "workers {workers}, prefetch {prefetch}, {io:?}, {lines} lines a frame"
-                );
-                assert_eq!(other.ledger, base.ledger);
+                let recipe = corpus.recipe("chats.jsonl.zst", &more);
+                assert_unmoved(&corpus, recipe, workers, prefetch, io, &base);
             }
         }
     }
