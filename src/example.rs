@@ -85,18 +85,29 @@ pub struct Piece {
     pub example: Arc<Example>,
     /// Which of its tokens, at least one.
     pub tokens: Span,
-    /// Whether it is the last piece of the example that is kept: with it the example is delivered.
-    pub last: bool,
+    /// What is delivered with it.
+    pub ends: Ends,
+}
+
+/// What is delivered with a piece, beside its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ends {
+    /// Nothing more: others of the example's kept pieces come after it.
+    Nothing,
+    /// Its example, of which it is the last kept piece.
+    Example,
+    /// Its example and its record, of whose kept examples it is the last.
+    Record,
 }
 
 impl Piece {
-    /// The whole example as one piece.
+    /// The whole example as one piece, the only one of its record.
     pub fn whole(example: Example) -> Self {
         let tokens = 0..u32::try_from(example.ids.len()).unwrap_or(u32::MAX);
         Piece {
             example: Arc::new(example),
             tokens,
-            last: true,
+            ends: Ends::Record,
         }
     }
 

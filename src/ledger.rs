@@ -1,9 +1,10 @@
 //! The account of every record and token, by source and reason.
 //!
-//! At every step, exactly: records in = delivered + dropped + pending, and
+//! At every step, exactly: records in = delivered + dropped + pending, examples likewise, and
 //! tokens in = delivered + truncated + dropped + pending. A record is in when its lane takes it from its
 //! source, delivered when the last of its kept pieces is in a row, dropped when none is kept, pending until then.
 
+use crate::example::Ends;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -38,7 +39,52 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Records or tokens of one source, by what became of them.
+/// What becomes of one record when a lane takes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Intake {
+    /// Tokens that go into the lane's pool.
+    pub(crate) pending_tokens: u64,
+    /// Examples of which something goes there.
+    pub(crate) pending_examples: u64,
+    /// Tokens cut off.
+    pub(crate) truncated_tokens: u64,
+    /// What is dropped, in order.
+    pub(crate) dropped: Vec<Loss>,
+}
+
+/// What is dropped of a record for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Examples of which nothing is kept; 0 where pieces of a kept one are dropped.
+    pub(crate) examples: u64,
+    /// Tokens.
+    pub(crate) tokens: u64,
+}
+
+impl Intake {
+    /// A record of which no example was made.
+    pub(crate) fn none(reason: Reason) -> Self {
+        let loss = Loss {
+            reason,
+            examples: 0,
+            tokens: 0,
+        };
+        Intake {
+            dropped: vec![loss],
+            ..Intake::default()
+        }
+    }
+
+    /// Why nothing is kept of it, where nothing is.
+    fn reason(&self) -> Reason {
+        let first = self.dropped.first();
+        first.map_or(Reason::NoTrainedToken, |loss| loss.reason)
+    }
+}
+
+/// Records, examples or tokens of one source, by what became of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Taken from the source.
@@ -46,7 +92,7 @@ pub struct Count {
     pub taken: u64,
     /// In rows.
     pub delivered: u64,
-    /// Cut off by `overlong: truncate` or `truncate_left`. Tokens only; 0 for records.
+    /// Cut off by `overlong: truncate` or `truncate_left`. Tokens only; 0 for records and examples.
     pub truncated: u64,
     /// Dropped, by reason.
     pub dropped: BTreeMap<Reason, u64>,
@@ -74,6 +120,15 @@ impl Count {
         self.pending = self.pending.saturating_add(other.pending);
     }
 
+    /// The examples of so many records, where each that could be read is one.
+    fn one_example_each(&self) -> Count {
+        let mut examples = self.clone();
+        if let Some(bad) = examples.dropped.remove(&Reason::BadRecord) {
+            examples.taken = examples.taken.saturating_sub(bad);
+        }
+        examples
+    }
+
     fn drop(&mut self, reason: Reason, amount: u64) {
         if amount > 0 {
             *self.dropped.entry(reason).or_default() += amount;
@@ -91,19 +146,60 @@ pub struct Unreadable {
 }
 
 /// The account of one source.
+///
+/// As JSON, `examples` is left out where every record that could be read is one example, as what it would say follows
+/// from `records`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Account {
     /// Records.
     pub records: Count,
+    /// Examples: one a record, or several with `render: per_turn`. A record that could not be read made none.
+    pub examples: Count,
     /// Tokens. Pieces of one example are booked by piece.
     pub tokens: Count,
     /// Rests of blocks that nothing could be read from.
     pub unreadable: Unreadable,
 }
 
+/// An account as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    records: Count,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    examples: Option<Count>,
+    tokens: Count,
+    unreadable: Unreadable,
+}
+
+impl From<Account> for Written {
+    fn from(account: Account) -> Self {
+        let said = account.examples != account.records.one_example_each();
+        Written {
+            records: account.records,
+            examples: said.then_some(account.examples),
+            tokens: account.tokens,
+            unreadable: account.unreadable,
+        }
+    }
+}
+
+impl From<Written> for Account {
+    fn from(written: Written) -> Self {
+        let each = || written.records.one_example_each();
+        Account {
+            examples: written.examples.unwrap_or_else(each),
+            records: written.records,
+            tokens: written.tokens,
+            unreadable: written.unreadable,
+        }
+    }
+}
+
 impl Account {
     fn add(&mut self, other: &Account) {
         self.records.add(&other.records);
+        self.examples.add(&other.examples);
         self.tokens.add(&other.tokens);
         let (sum, more) = (&mut self.unreadable, &other.unreadable);
         sum.blocks = sum.blocks.saturating_add(more.blocks);
@@ -159,11 +255,13 @@ impl Ledger {
         }
     }
 
-    /// Whether records and tokens of every source balance.
+    /// Whether records, examples and tokens of every source balance.
     pub fn balanced(&self) -> bool {
-        self.sources
-            .iter()
-            .all(|(_, a)| a.records.balanced() && a.tokens.balanced())
+        self.sources.iter().all(|(_, a)| {
+            [&a.records, &a.examples, &a.tokens]
+                .into_iter()
+                .all(Count::balanced)
+        })
     }
 
     /// Adds what another rank, or an earlier process, booked. Sources go by name; one that is not there yet
@@ -183,68 +281,73 @@ impl Ledger {
             .map(|(_, account)| account)
     }
 
-    /// Books a record of `tokens` tokens that a lane took and that was dropped whole.
-    pub(crate) fn dropped(&mut self, source: u32, reason: Reason, tokens: u64) {
-        if let Some(a) = self.account(source) {
-            a.records.taken += 1;
-            a.records.drop(reason, 1);
-            a.tokens.taken += tokens;
-            a.tokens.drop(reason, tokens);
+    /// Books a record that a lane took.
+    pub(crate) fn took(&mut self, source: u32, intake: &Intake) {
+        let Some(a) = self.account(source) else {
+            return;
+        };
+        a.records.taken += 1;
+        match intake.pending_examples {
+            0 => a.records.drop(intake.reason(), 1),
+            _ => a.records.pending += 1,
+        }
+        let (examples, tokens) = (&mut a.examples, &mut a.tokens);
+        examples.taken += intake.pending_examples;
+        examples.pending = examples
+            .pending
+            .saturating_add_unsigned(intake.pending_examples);
+        tokens.taken += intake.pending_tokens + intake.truncated_tokens;
+        tokens.pending = tokens
+            .pending
+            .saturating_add_unsigned(intake.pending_tokens);
+        tokens.truncated += intake.truncated_tokens;
+        for lost in &intake.dropped {
+            examples.taken += lost.examples;
+            examples.drop(lost.reason, lost.examples);
+            tokens.taken += lost.tokens;
+            tokens.drop(lost.reason, lost.tokens);
         }
     }
 
-    /// Books a record that a lane took and of which something is kept: `pending` tokens go into its pool.
-    pub(crate) fn kept(
-        &mut self,
-        source: u32,
-        pending: u64,
-        truncated: u64,
-        dropped: &[(Reason, u64)],
-    ) {
-        if let Some(a) = self.account(source) {
-            a.records.taken += 1;
-            a.records.pending += 1;
-            a.tokens.taken += pending + truncated + dropped.iter().map(|(_, n)| n).sum::<u64>();
-            a.tokens.pending = a.tokens.pending.saturating_add_unsigned(pending);
-            a.tokens.truncated += truncated;
-            for &(reason, tokens) in dropped {
-                a.tokens.drop(reason, tokens);
-            }
-        }
-    }
-
-    /// Books a piece of so many tokens that left a pool in a row; `last`: it is its record's last one.
-    pub(crate) fn delivered(&mut self, source: u32, tokens: u64, last: bool) {
-        if let Some(a) = self.account(source) {
-            let records = u64::from(last);
-            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
-                // Of what came in with an earlier process, perhaps.
-                count.pending = count.pending.saturating_sub_unsigned(amount);
-                count.delivered += amount;
-            }
+    /// Books a piece of so many tokens that left a pool in a row.
+    pub(crate) fn delivered(&mut self, source: u32, tokens: u64, ends: Ends) {
+        for (count, amount) in self.counts(source, tokens, ends) {
+            // Of what came in with an earlier process, perhaps.
+            count.pending = count.pending.saturating_sub_unsigned(amount);
+            count.delivered += amount;
         }
     }
 
     /// Books a piece that left the pool in a row that another rank books.
-    pub(crate) fn left(&mut self, source: u32, tokens: u64, last: bool) {
-        if let Some(a) = self.account(source) {
-            let records = u64::from(last);
-            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
-                count.pending = count.pending.saturating_sub_unsigned(amount);
-                count.taken = count.taken.saturating_sub(amount);
-            }
+    pub(crate) fn left(&mut self, source: u32, tokens: u64, ends: Ends) {
+        for (count, amount) in self.counts(source, tokens, ends) {
+            count.pending = count.pending.saturating_sub_unsigned(amount);
+            count.taken = count.taken.saturating_sub(amount);
         }
     }
 
     /// Books a piece in a row, of a pool that another rank books.
-    pub(crate) fn passed(&mut self, source: u32, tokens: u64, last: bool) {
-        if let Some(a) = self.account(source) {
-            let records = u64::from(last);
-            for (count, amount) in [(&mut a.tokens, tokens), (&mut a.records, records)] {
-                count.taken += amount;
-                count.delivered += amount;
-            }
+    pub(crate) fn passed(&mut self, source: u32, tokens: u64, ends: Ends) {
+        for (count, amount) in self.counts(source, tokens, ends) {
+            count.taken += amount;
+            count.delivered += amount;
         }
+    }
+
+    /// What a piece of a source is counted in, and how much of it.
+    fn counts(
+        &mut self,
+        source: u32,
+        tokens: u64,
+        ends: Ends,
+    ) -> impl Iterator<Item = (&mut Count, u64)> {
+        self.account(source).into_iter().flat_map(move |a| {
+            [
+                (&mut a.tokens, tokens),
+                (&mut a.examples, u64::from(ends >= Ends::Example)),
+                (&mut a.records, u64::from(ends == Ends::Record)),
+            ]
+        })
     }
 
     /// Books an unreadable rest of a block.
@@ -260,15 +363,29 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    fn intake(pending: u64, truncated: u64, dropped: &[(Reason, u64, u64)]) -> Intake {
+        let loss = |&(reason, examples, tokens)| Loss {
+            reason,
+            examples,
+            tokens,
+        };
+        Intake {
+            pending_tokens: pending,
+            pending_examples: u64::from(pending > 0),
+            truncated_tokens: truncated,
+            dropped: dropped.iter().map(loss).collect(),
+        }
+    }
+
     /// A rank that goes on delivers what another had taken in.
     #[test]
     fn what_is_delivered_need_not_have_come_in_here() {
         let mut own = Ledger::new(["a"]);
-        own.delivered(0, 10, true);
+        own.delivered(0, 10, Ends::Record);
         assert_eq!(own.sources[0].1.tokens.taken, 0);
         assert!(own.balanced());
         let mut before = Ledger::new(["a"]);
-        before.kept(0, 10, 0, &[]);
+        before.took(0, &intake(10, 0, &[]));
         own.add(&before);
         let tokens = &own.sources[0].1.tokens;
         assert_eq!(
@@ -280,8 +397,8 @@ mod tests {
     #[test]
     fn is_an_object_by_name_in_the_recipes_order() {
         let mut ledger = Ledger::new(["z", "a"]);
-        ledger.kept(0, 10, 2, &[(Reason::NoTrainedToken, 3)]);
-        ledger.dropped(1, Reason::BadRecord, 0);
+        ledger.took(0, &intake(10, 2, &[(Reason::NoTrainedToken, 0, 3)]));
+        ledger.took(1, &Intake::none(Reason::BadRecord));
         let text = serde_json::to_string(&ledger).unwrap();
         assert_eq!(
             text,
@@ -289,5 +406,32 @@ mod tests {
         );
         assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
         assert!(ledger.balanced());
+    }
+
+    #[test]
+    fn examples_are_written_where_a_record_is_several() {
+        let mut ledger = Ledger::new(["a"]);
+        let several = Intake {
+            pending_tokens: 20,
+            pending_examples: 3,
+            ..Intake::default()
+        };
+        ledger.took(0, &several);
+        for ends in [Ends::Nothing, Ends::Example] {
+            ledger.delivered(0, 4, ends);
+        }
+        let text = serde_json::to_string(&ledger).unwrap();
+        let expected =
+            r#""examples":{"in":3,"delivered":1,"truncated":0,"dropped":{},"pending":2}"#;
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
+        let records = &ledger.sources[0].1.records;
+        assert_eq!((records.delivered, records.pending), (0, 1));
+        ledger.delivered(0, 4, Ends::Example);
+        ledger.delivered(0, 8, Ends::Record);
+        let account = &ledger.sources[0].1;
+        assert!(ledger.balanced());
+        assert_eq!((account.records.delivered, account.records.pending), (1, 0));
+        assert_eq!((account.examples.delivered, account.tokens.pending), (3, 0));
     }
 }

@@ -58,7 +58,7 @@ pub mod stats;
 pub mod places;
 
 pub use error::{Error, Kind, Result, Stage};
-pub use example::{Cursor, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
+pub use example::{Cursor, Ends, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
 pub use pipeline::Loader;
 pub use recipe::Recipe;
 pub use stats::StageStats;

@@ -5,7 +5,7 @@
     reason = "bench and example draw from different distributions"
 )]
 
-use packmill::{Example, Origin, Piece};
+use packmill::{Ends, Example, Origin, Piece};
 use std::sync::Arc;
 
 /// A piece of this length. Packers look at lengths alone, so it has no ids.
@@ -22,7 +22,7 @@ pub(crate) fn piece(record: u64, length: usize) -> Piece {
             protected: Vec::new(),
         }),
         tokens: 0..u32::try_from(length).unwrap_or(u32::MAX),
-        last: true,
+        ends: Ends::Record,
     }
 }
 

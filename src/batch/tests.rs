@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::naive::Expected;
 use super::*;
 use crate::error::Kind;
-use crate::example::{Example, Origin, Piece, Span, TokenId};
+use crate::example::{Ends, Example, Origin, Piece, Span, TokenId};
 
 /// Rows of `rows × sequence_length` i32, aligned, nothing padded to a multiple.
 pub(super) fn spec(rows: usize, sequence_length: usize) -> BatchSpec {
@@ -115,7 +115,7 @@ fn any_piece(most: usize) -> impl Strategy<Value = Piece> {
                     protected: vec![],
                 }),
                 tokens: start as u32..end as u32,
-                last: true,
+                ends: Ends::Record,
             }
         },
     )

@@ -331,8 +331,12 @@ impl Map {
             ledger.sources.push((name.to_owned(), account));
         }
         for (name, mut account) in old {
-            let counts = [&mut account.records, &mut account.tokens];
-            let [records, tokens] = counts.map(|count| {
+            let counts = [
+                &mut account.records,
+                &mut account.examples,
+                &mut account.tokens,
+            ];
+            let [records, _, tokens] = counts.map(|count| {
                 let pending = u64::try_from(count.pending).unwrap_or(0);
                 count.pending = 0;
                 if pending > 0 {

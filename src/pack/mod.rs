@@ -4,7 +4,7 @@
 //! recipe says. Its pieces then pass through a lane's [`Packer`], which holds a pool of them and makes rows.
 //! `docs/packing.md` gives the rules so that another language could follow them, and what they were chosen by.
 
-use crate::example::Piece;
+use crate::example::{Ends, Piece};
 use crate::recipe::{PackConfig, Strategy};
 use crate::{Error, Kind, Result, Stage};
 
@@ -52,7 +52,7 @@ impl Packable for Piece {
         }
         let mut beginning = self.clone();
         beginning.tokens.end = cut;
-        beginning.last = false;
+        beginning.ends = Ends::Nothing;
         self.tokens.start = cut;
         Some(beginning)
     }

@@ -1,7 +1,7 @@
 //! What becomes of an example before it is packed: whole, cut, split or dropped, every token accounted for.
 
 use super::concat::cut_before;
-use crate::example::{Example, Piece, Span, TokenId};
+use crate::example::{Ends, Example, Piece, Span, TokenId};
 use crate::ledger::Reason;
 use crate::recipe::{Overlong, PackConfig, Strategy};
 use crate::{Error, Kind, Result, Stage};
@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// Its tokens = those of `pieces` + `truncated_tokens` + `dropped_tokens`.
 #[derive(Debug, Clone, Default)]
 pub struct Fitted {
-    /// What is packed, in order; none where the example is dropped.
+    /// What is packed, in order; none where the example is dropped. The last one ends the record, as if the example
+    /// were its only one.
     pub pieces: Vec<Piece>,
     /// Tokens cut off an example that is kept.
     pub truncated_tokens: u64,
@@ -114,7 +115,7 @@ fn split(example: Example, row: usize) -> Result<Fitted> {
             return Err(too_long_to_protect(span.unwrap_or(&(start..len)), row));
         }
         let mut piece = piece(Arc::clone(&example), start..end);
-        piece.last = false;
+        piece.ends = Ends::Nothing;
         if piece.num_label_tokens() == 0 {
             fitted.dropped_tokens += piece.len() as u64;
         } else {
@@ -123,7 +124,7 @@ fn split(example: Example, row: usize) -> Result<Fitted> {
         start = end;
     }
     match fitted.pieces.last_mut() {
-        Some(last) => last.last = true,
+        Some(last) => last.ends = Ends::Record,
         None => return Ok(drop_all(tokens, Reason::NoTrainedToken)),
     }
     Ok(fitted)
@@ -153,7 +154,7 @@ fn piece(example: Arc<Example>, tokens: Span) -> Piece {
     Piece {
         example,
         tokens,
-        last: true,
+        ends: Ends::Record,
     }
 }
 

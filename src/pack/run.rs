@@ -50,7 +50,7 @@ pub fn fit(example: &Example, run: Span, config: &PackConfig) -> Result<Fitted> 
         *piece = Piece {
             example: Arc::clone(&whole),
             tokens: piece.tokens.start + run.start..piece.tokens.end + run.start,
-            last: piece.last,
+            ends: piece.ends,
         };
     }
     Ok(fitted)
@@ -59,6 +59,7 @@ pub fn fit(example: &Example, run: Span, config: &PackConfig) -> Result<Fitted> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example::Ends;
     use crate::recipe::{Overlong, Strategy};
     use proptest::prelude::*;
 
@@ -88,8 +89,8 @@ mod tests {
             let config = PackConfig { strategy, overlong, sequence_length: row, ..PackConfig::default() };
             let (run, twin) = (fit(&example, start..end, &config).unwrap(), overlong::fit(alone, &config, None).unwrap());
             prop_assert_eq!((run.truncated_tokens, run.dropped_tokens, run.dropped), (twin.truncated_tokens, twin.dropped_tokens, twin.dropped));
-            let seen = |pieces: &[Piece]| -> Vec<(Vec<u32>, u64, bool)> {
-                pieces.iter().map(|piece| (piece.ids().to_vec(), piece.num_label_tokens(), piece.last)).collect()
+            let seen = |pieces: &[Piece]| -> Vec<(Vec<u32>, u64, Ends)> {
+                pieces.iter().map(|piece| (piece.ids().to_vec(), piece.num_label_tokens(), piece.ends)).collect()
             };
             prop_assert_eq!(seen(&run.pieces), seen(&twin.pieces));
         }

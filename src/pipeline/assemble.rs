@@ -227,7 +227,7 @@ impl Assembler {
         for piece in segments {
             let source = piece.example.origin.source;
             self.ledger
-                .delivered(source, piece.len() as u64, piece.last);
+                .delivered(source, piece.len() as u64, piece.ends);
         }
         self.outlet.push(self.next_row, segments)?;
         self.next_row += u64::from(self.outlet.rank().world_size);

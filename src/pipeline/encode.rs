@@ -30,10 +30,8 @@ pub(crate) struct Item {
 /// What became of one record.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is these examples, at least one.
-    Examples(Vec<Example>),
-    /// It has nothing to learn from.
-    Dropped { reason: Reason, tokens: u64 },
+    /// What was made of it: an entry an example, at least one, in order.
+    Examples(Vec<Encoded>),
     /// It cannot be read, understood, rendered or masked.
     Bad(Error),
     /// The rest of its block cannot be read: so many stored bytes.
@@ -42,6 +40,16 @@ pub(crate) enum Outcome {
     Fatal(Error),
     /// No record: a blank line, or the mere end of a block.
     Nothing,
+}
+
+/// One of the examples made of a record, or why it has nothing to learn from.
+pub(crate) type Encoded = std::result::Result<Example, Dropped>;
+
+/// An example of so many tokens that has nothing to learn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) reason: Reason,
+    pub(crate) tokens: u64,
 }
 
 impl Outcome {
@@ -156,24 +164,7 @@ impl Encoder {
             }
         };
         scratch.mask.add(scratch.encoding.ids.len(), 0, lap.lap());
-        let tokens = scratch.encoding.ids.len() as u64;
-        let dropped = |reason| Outcome::Dropped { reason, tokens };
-        Ok(match masked {
-            Masked::NoMarker => dropped(Reason::NoMarker),
-            Masked::Trained(trained) => {
-                if !mask::has_target(&trained) {
-                    return Ok(dropped(Reason::NoTrainedToken));
-                }
-                // A fresh vector of the exact size: examples wait in pools, scratch does not.
-                let ids = scratch.encoding.ids.as_slice().to_vec();
-                Outcome::Examples(vec![Example {
-                    origin,
-                    ids,
-                    trained,
-                    protected: Vec::new(),
-                }])
-            }
-        })
+        Ok(Outcome::Examples(vec![example(origin, masked, scratch)]))
     }
 
     fn chat(
@@ -372,10 +363,32 @@ impl Encoder {
     }
 }
 
-/// A masked record: its ids are in the scratch.
-enum Masked {
+/// A masked text: its ids are in the scratch.
+pub(super) enum Masked {
     Trained(Vec<Span>),
     NoMarker,
+}
+
+/// The example that a masked text is, if it has a target.
+pub(super) fn example(origin: Origin, masked: Masked, scratch: &Scratch) -> Encoded {
+    let ids = &scratch.encoding.ids;
+    let dropped = |reason| Dropped {
+        reason,
+        tokens: ids.len() as u64,
+    };
+    match masked {
+        Masked::NoMarker => Err(dropped(Reason::NoMarker)),
+        Masked::Trained(trained) if !mask::has_target(&trained) => {
+            Err(dropped(Reason::NoTrainedToken))
+        }
+        Masked::Trained(trained) => Ok(Example {
+            origin,
+            // A fresh vector of the exact size: examples wait in pools, scratch does not.
+            ids: ids.as_slice().to_vec(),
+            trained,
+            protected: Vec::new(),
+        }),
+    }
 }
 
 /// Refuses, when a source is opened, what could only fail at its first record.

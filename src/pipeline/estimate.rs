@@ -179,7 +179,12 @@ impl Tally {
         let row = recipe.pack.sequence_length as u64;
         match outcome {
             Outcome::Examples(examples) => {
-                for example in examples {
+                self.dropped += if examples.iter().any(|e| e.is_ok()) {
+                    0.0
+                } else {
+                    1.0
+                };
+                for example in examples.into_iter().flatten() {
                     let length = example.len() as u64;
                     let kept = match (recipe.pack.strategy, recipe.pack.overlong) {
                         (Strategy::Concat, _) | (_, Overlong::Split) => length,
@@ -197,7 +202,6 @@ impl Tally {
                 self.dropped += 1.0;
                 self.first_error.get_or_insert_with(|| error.to_string());
             }
-            Outcome::Dropped { .. } => self.dropped += 1.0,
             Outcome::Nothing => {}
         }
     }

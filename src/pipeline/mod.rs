@@ -18,6 +18,7 @@ mod sources;
 mod peek;
 
 mod encode;
+mod fit;
 
 mod workers;
 

@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::resume::{place, places};
 use crate::checkpoint::{Encoding, Fit, LaneState, Pooled, Run, Whole};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Cursor, Example, Piece, TokenId};
+use crate::example::{Cursor, Ends, Example, Piece, TokenId};
 use crate::ledger::{Account, Count, Reason};
 use crate::pack::{overlong, run};
 use crate::recipe::{Overlong, PackConfig, Recipe, Strategy};
@@ -181,17 +181,23 @@ impl Refit {
         let number = held.first().map(|(pooled, _)| pooled.example);
         let examples = match &item.outcome {
             Outcome::Examples(examples) => examples,
-            Outcome::Dropped { reason, tokens } if encoding != Encoding::Same => {
-                return self.dropped(source, *reason, *tokens, held, runs);
-            }
             Outcome::Bad(error) | Outcome::Fatal(error) => {
                 let message = "a record that a pool holds cannot be encoded under the new recipe";
                 return Err(refuse(message).caused_by(error.clone()));
             }
             _ => return Err(changed()),
         };
-        let example = examples.iter().find(|e| Some(e.origin.example) == number);
-        let example = example.ok_or_else(changed)?;
+        let example = match (examples.as_slice(), number) {
+            ([Ok(example)], Some(0)) => example,
+            ([Err(dropped)], Some(0)) if encoding != Encoding::Same => {
+                return self.dropped(source, dropped.reason, dropped.tokens, held, runs);
+            }
+            ([_], _) | ([], _) => return Err(changed()),
+            _ => {
+                let message = "a pool holds examples of a record that is several, and those are not fitted to other rows";
+                return Err(refuse(message).remedy(KEEP_ROWS));
+            }
+        };
         if encoding == Encoding::Tokens {
             self.must_be_whole(held, runs, None)?;
             return self.anew(source, example, 0, 0, 0);
@@ -238,7 +244,7 @@ impl Refit {
             let became = self.anew(source, example, tokens, truncated, dropped)?;
             return Ok(Became { waited, ..became });
         }
-        let last = pending.iter().any(|piece| piece.last);
+        let last = pending.iter().any(|piece| piece.ends == Ends::Record);
         if encoding == Encoding::Mask && !last {
             return Err(refuse(
                 "a pool holds pieces of an example of which others were delivered or dropped, and under another mask \
@@ -388,6 +394,9 @@ impl Refit {
 
 const KEEP_MASK: &str = "keep the mask and change it at another checkpoint, or begin anew";
 
+const KEEP_ROWS: &str = "keep pack.sequence_length, pack.overlong, tokenizer, template and mask, change them at another checkpoint, or \
+     begin anew";
+
 const KEEP_TOKENS: &str = "keep tokenizer, template and what is read of a row, change them at another checkpoint, or begin anew";
 
 /// The records that a lane holds something of.
@@ -424,7 +433,9 @@ fn before_of(example: &Example, encoding: Encoding) -> Example {
 pub(super) fn run_pieces(example: &Example, run: &Run, pack: &PackConfig) -> Result<Vec<Piece>> {
     let mut pieces = run::fit(example, run.of.first..run.end, pack)?.pieces;
     for piece in &mut pieces {
-        piece.last &= run.last;
+        if !run.last {
+            piece.ends = Ends::Nothing;
+        }
     }
     Ok(pieces)
 }
@@ -465,19 +476,20 @@ impl Tally {
                 is.ok_or("fewer tokens were dropped than pools say")?,
             );
         }
-        let records = &mut account.records;
-        for (&reason, &more) in &self.records_dropped {
-            let was = records.dropped.get(&reason).copied().unwrap_or(0);
-            set(records, reason, was + more);
-            records.pending -= signed(more);
+        // Each of these records is one example.
+        for count in [&mut account.records, &mut account.examples] {
+            for (&reason, &more) in &self.records_dropped {
+                let was = count.dropped.get(&reason).copied().unwrap_or(0);
+                set(count, reason, was + more);
+                count.pending -= signed(more);
+            }
+            count.pending -= signed(self.records_delivered);
+            count.delivered += self.records_delivered;
         }
-        records.pending -= signed(self.records_delivered);
-        records.delivered += self.records_delivered;
-        let all = [&account.records, &account.tokens];
-        match all
-            .iter()
-            .all(|count| count.balanced() && count.pending >= 0)
-        {
+        let balanced = [&account.records, &account.examples, &account.tokens]
+            .into_iter()
+            .all(Count::balanced);
+        match balanced && account.records.pending >= 0 && account.tokens.pending >= 0 {
             true => Ok(()),
             false => Err("the ledger does not balance after the fork".to_owned()),
         }

@@ -4,13 +4,13 @@
 //! was consumed. It must not matter how many ranks there were before, or are now.
 
 use super::assemble::Assembler;
-use super::encode::Outcome;
+use super::encode::{Encoded, Outcome};
 use super::progress::Progress;
 use super::refit::run_pieces;
 use super::stream::{Begin, Dealt};
 use crate::checkpoint::{LaneState, Phase, Pooled, Run, StreamState, Whole};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Cursor, Example, Piece};
+use crate::example::{Cursor, Piece};
 use crate::order::sequence::Sequence;
 use crate::places;
 use std::collections::BTreeMap;
@@ -200,28 +200,25 @@ impl Assembler {
                 Outcome::Fatal(error) | Outcome::Bad(error) => return Err(error),
                 _ => return Err(changed()),
             };
-            let mut pieces = Vec::new();
-            for example in examples {
-                pieces.extend(self.fit_again(example, number, &state.carried)?);
-            }
+            let own = |run: &&Run| run.of.stream == number && place(&run.of) == cursor;
+            let carried: Vec<&Run> = state.carried.iter().filter(own).collect();
+            let pieces = match carried.is_empty() {
+                true => self.fit(item.origin, examples)?.pieces,
+                false => self.fit_runs(&examples, &carried)?,
+            };
             read.insert(cursor, pieces);
         }
         Ok(read)
     }
 
-    /// The pieces of an example of a pool: all of it, or what a fork carried over.
-    fn fit_again(&self, example: Example, stream: u32, carried: &[Run]) -> Result<Vec<Piece>> {
-        let (at, number) = (example.origin.at, example.origin.example);
-        let own = |run: &&Run| {
-            run.of.stream == stream && place(&run.of) == at && run.of.example == number
-        };
-        let runs: Vec<&Run> = carried.iter().filter(own).collect();
-        if runs.is_empty() {
-            return Ok(self.fit(example)?.pieces);
-        }
+    /// The pieces of what a fork carried over of a record.
+    fn fit_runs(&self, examples: &[Encoded], runs: &[&Run]) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         for run in runs {
-            pieces.extend(run_pieces(&example, run, &self.setup.pack)?);
+            let example = examples.get(run.of.example as usize);
+            if let Some(Ok(example)) = example {
+                pieces.extend(run_pieces(example, run, &self.setup.pack)?);
+            }
         }
         Ok(pieces)
     }

@@ -102,11 +102,10 @@ impl Samples {
         };
         match item.outcome {
             Outcome::Examples(examples) => {
-                for example in examples {
-                    push(example.origin.example, Ok(example));
+                for (number, example) in (0..).zip(examples) {
+                    push(number, example.map_err(|dropped| dropped.reason));
                 }
             }
-            Outcome::Dropped { reason, .. } => push(0, Err(reason)),
             Outcome::Bad(error) | Outcome::Unreadable { error, .. } => match self.on_bad_record {
                 OnBadRecord::Stop => return Err(error),
                 OnBadRecord::Skip { .. } => push(0, Err(Reason::BadRecord)),

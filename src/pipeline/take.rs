@@ -1,12 +1,12 @@
 //! What becomes of an item that a lane takes: pieces for its pool, or a line in the ledger.
 
 use super::assemble::Assembler;
-use super::encode::{Item, Outcome};
+use super::encode::{Encoded, Item, Outcome};
+use super::fit::{FittedRecord, fit_record};
 use super::lane::Lane;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Example;
-use crate::ledger::Reason;
-use crate::pack::overlong::{self, Fitted};
+use crate::example::Origin;
+use crate::ledger::{Intake, Reason};
 use crate::recipe::OnBadRecord;
 
 /// Records that a lane may read without finding an example before it gives up, at least.
@@ -29,13 +29,12 @@ impl Assembler {
         }
         let mut found = false;
         match outcome {
-            Outcome::Examples(examples) => found = self.keep(lane, stream, source, examples)?,
-            Outcome::Dropped { reason, tokens } => self.ledger.dropped(source, reason, tokens),
+            Outcome::Examples(examples) => found = self.keep(lane, stream, origin, examples)?,
             Outcome::Nothing => {}
             Outcome::Fatal(error) => return Err(error),
             Outcome::Bad(error) => {
                 self.forgive(lane, source, error)?;
-                self.ledger.dropped(source, Reason::BadRecord, 0);
+                self.ledger.took(source, &Intake::none(Reason::BadRecord));
             }
             Outcome::Unreadable { error, bytes } => {
                 self.forgive(lane, source, error)?;
@@ -69,41 +68,23 @@ impl Assembler {
         &mut self,
         lane: usize,
         stream: usize,
-        source: u32,
-        examples: Vec<Example>,
+        origin: Origin,
+        examples: Vec<Encoded>,
     ) -> Result<bool> {
-        let (mut pending, mut truncated, mut dropped) = (0, 0, Vec::new());
-        for example in examples {
+        for example in examples.iter().flatten() {
             self.drawn.0 += example.len() as u64;
             self.drawn.1 += 1;
-            let fitted = self.fit(example)?;
-            truncated += fitted.truncated_tokens;
-            if fitted.dropped_tokens > 0 {
-                // Pieces of a split example are dropped for want of a target.
-                let reason = fitted.dropped.unwrap_or(Reason::NoTrainedToken);
-                dropped.push((reason, fitted.dropped_tokens));
-            }
-            for piece in fitted.pieces {
-                pending += piece.len() as u64;
-                self.lanes[lane].streams[stream].waiting.push_back(piece);
-            }
         }
-        if pending > 0 {
-            self.ledger.kept(source, pending, truncated, &dropped);
-        } else {
-            let (reason, tokens) = dropped
-                .first()
-                .copied()
-                .unwrap_or((Reason::NoTrainedToken, 0));
-            self.ledger.dropped(source, reason, tokens);
-        }
-        Ok(pending > 0)
+        let FittedRecord { pieces, intake } = self.fit(origin, examples)?;
+        self.ledger.took(origin.source, &intake);
+        let found = !pieces.is_empty();
+        self.lanes[lane].streams[stream].waiting.extend(pieces);
+        Ok(found)
     }
 
-    /// What is packed of an example.
-    pub(super) fn fit(&self, example: Example) -> Result<Fitted> {
-        let origin = example.origin;
-        overlong::fit(example, &self.setup.pack, self.setup.bos)
+    /// What is packed of a record.
+    pub(super) fn fit(&self, origin: Origin, examples: Vec<Encoded>) -> Result<FittedRecord> {
+        fit_record(examples, &self.setup.pack, self.setup.bos)
             .map_err(|error| self.setup.feed.place(error, origin))
     }
 

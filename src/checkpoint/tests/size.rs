@@ -60,7 +60,7 @@ fn a_pooled_example_takes_16_bytes_a_cursor_64() {
 
 #[test]
 fn a_source_takes_1_kib() {
-    let size = |names: &[&str]| {
+    let size = |names: &[&str], examples_more: u64| {
         let mut recipe = recipe(names, 64);
         for config in &mut recipe.sources {
             config.limit = Some(1_000_000);
@@ -91,9 +91,19 @@ fn a_source_takes_1_kib() {
                 count.dropped.insert(Reason::Overlong, 12_345);
             }
             account.tokens.truncated = 123_456_789;
+            account.examples = account.records.clone();
+            account.examples.taken += examples_more;
+            account.examples.delivered += examples_more;
         }
         state.to_text().len()
     };
-    let (one, two) = (size(&["gsm8k"]), size(&["gsm8k", "openmath-instruct"]));
-    assert!(two - one <= 1024, "{} bytes a source", two - one);
+    let a_source = |examples_more| {
+        let one = size(&["gsm8k"], examples_more);
+        size(&["gsm8k", "openmath-instruct"], examples_more) - one
+    };
+    let bytes = a_source(0);
+    assert!(bytes <= 1024, "{bytes} bytes a source");
+    // With `render: per_turn` the account of examples comes to it.
+    let bytes = a_source(10);
+    assert!(bytes <= 1024 + 160, "{bytes} bytes a source");
 }

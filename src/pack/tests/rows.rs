@@ -1,5 +1,6 @@
 use super::*;
 use crate::Kind;
+use crate::example::Ends;
 
 #[test]
 fn the_oldest_comes_first_and_the_rest_fills_the_row() {
@@ -91,12 +92,12 @@ fn none_gives_each_example_a_row() {
 fn concat_joins_and_cuts_and_says_when_an_example_ends() {
     let rows = rows(&config(Strategy::Concat, 8), &[5, 6, 1, 9]);
     assert_eq!(all_lengths(&rows), [vec![5, 3], vec![3, 1, 4], vec![5]]);
-    let last: Vec<Vec<bool>> = rows
+    let ends: Vec<Vec<bool>> = rows
         .iter()
-        .map(|r| r.segments.iter().map(|s| s.last).collect())
+        .map(|r| r.segments.iter().map(|s| s.ends == Ends::Record).collect())
         .collect();
     assert_eq!(
-        last,
+        ends,
         [vec![true, false], vec![true, true, false], vec![true]]
     );
     assert_eq!(rows[1].segments[0].tokens, 3..6);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::example::Span;
+use crate::example::{Ends, Span};
 use crate::pack::knapsack::Knapsack;
 use crate::pack::naive;
 use crate::pack::overlong::fit;
@@ -156,7 +156,7 @@ proptest! {
             for segment in &row.segments {
                 let record = segment.example.origin.record as usize;
                 tokens[record] += segment.len();
-                ends[record] += usize::from(segment.last);
+                ends[record] += usize::from(segment.ends == Ends::Record);
             }
         }
         prop_assert_eq!(tokens, stream);
@@ -218,8 +218,8 @@ proptest! {
         prop_assert_eq!(kept as u64 + fitted.truncated_tokens + fitted.dropped_tokens, tokens as u64);
         prop_assert_eq!(fitted.pieces.is_empty(), fitted.dropped.is_some());
         prop_assert!(fitted.pieces.iter().all(|p| p.len() <= row && p.num_label_tokens() > 0));
-        prop_assert_eq!(fitted.pieces.iter().filter(|p| p.last).count(), usize::from(!fitted.pieces.is_empty()));
-        prop_assert!(fitted.pieces.last().is_none_or(|p| p.last));
+        prop_assert_eq!(fitted.pieces.iter().filter(|p| p.ends == Ends::Record).count(), usize::from(!fitted.pieces.is_empty()));
+        prop_assert!(fitted.pieces.last().is_none_or(|p| p.ends == Ends::Record));
         for piece in &fitted.pieces {
             let Span { start, end } = piece.tokens;
             for span in &piece.example.protected {

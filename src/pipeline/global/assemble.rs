@@ -4,9 +4,9 @@ use super::plan::Planned;
 use super::steps::{OwnRow, Step, Steps};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Piece;
-use crate::pack::overlong;
 use crate::pipeline::encode::{Item, Outcome};
 use crate::pipeline::feed::Feed;
+use crate::pipeline::fit::fit_record;
 use crate::pipeline::outlet::{Full, Outlet, Stopped};
 use crate::pipeline::progress::Standing;
 use crate::places;
@@ -162,33 +162,31 @@ impl Epochs {
             let message = format!("what was asked for at {} did not come", planned.position);
             Error::new(Kind::Internal, Stage::Order, message)
         })?;
-        let mut pieces = Vec::new();
-        match outcome {
+        let pieces = match outcome {
             Outcome::Examples(examples) => {
-                for example in examples {
-                    let fitted = overlong::fit(example, &self.pack, self.bos)
-                        .map_err(|error| self.feed.place(error, origin))?;
-                    pieces.extend(fitted.pieces);
-                }
+                fit_record(examples, &self.pack, self.bos)
+                    .map_err(|error| self.feed.place(error, origin))?
+                    .pieces
             }
             Outcome::Fatal(error) | Outcome::Bad(error) | Outcome::Unreadable { error, .. } => {
                 return Err(error);
             }
-            Outcome::Dropped { .. } | Outcome::Nothing => {}
-        }
+            Outcome::Nothing => Vec::new(),
+        };
         self.outlet.packed(lap.lap());
         Ok(pieces)
     }
 
     /// The piece that the plan means.
     fn piece(&self, planned: &Planned, pieces: &[Piece]) -> Result<Piece> {
-        let Planned { tokens, last, .. } = planned;
+        let Planned { tokens, ends, .. } = planned;
         let concat = self.pack.strategy == Strategy::Concat;
+        let own = |piece: &&Piece| piece.example.origin.example == planned.example;
         let fits = |piece: &&Piece| match concat {
             true => piece.tokens.start <= tokens.start && tokens.end <= piece.tokens.end,
             false => piece.tokens.start <= tokens.start && tokens.end == piece.tokens.end,
         };
-        let found = pieces.iter().find(fits).ok_or_else(|| {
+        let found = pieces.iter().filter(own).find(fits).ok_or_else(|| {
             let origin = pieces.first().map(|piece| piece.example.origin);
             let message = "a record has become another since it was counted";
             let error = Error::new(Kind::Changed, Stage::Pack, message).remedy(
@@ -201,7 +199,7 @@ impl Epochs {
         })?;
         let mut piece = found.clone();
         piece.tokens = tokens.clone();
-        piece.last = *last;
+        piece.ends = *ends;
         Ok(piece)
     }
 }

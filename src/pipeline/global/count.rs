@@ -1,11 +1,11 @@
 //! The counting pass: records encoded once, for their lengths alone, by as many threads as there are workers.
 
 use super::fit::{Fit, is_overlong};
-use super::word::{Fate, Word, length};
+use super::word::{Fate, Words, length};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Cursor, Example};
+use crate::example::Cursor;
 use crate::pack::overlong;
-use crate::pipeline::encode::{Outcome, Scratch};
+use crate::pipeline::encode::{Encoded, Outcome, Scratch};
 use crate::pipeline::sources::Sources;
 use crate::pipeline::workers::read_and_encode;
 use crate::recipe::{OnBadRecord, PackConfig};
@@ -35,9 +35,9 @@ pub(super) struct Counting<'a> {
 /// What was found of some blocks, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    pub(super) words: Vec<Word>,
-    /// Of examples that are longer than a row, by block.
-    pub(super) fits: Vec<(u64, Fit)>,
+    pub(super) words: Words,
+    /// Of examples that are longer than a row, by block and number.
+    pub(super) fits: Vec<(u64, u32, Fit)>,
 }
 
 /// Blocks of a source.
@@ -101,7 +101,7 @@ impl Counting<'_> {
         let mut all = Counted::default();
         for (_, counted) in done {
             let counted = counted?;
-            all.words.extend(counted.words);
+            all.words.append(counted.words)?;
             all.fits.extend(counted.fits);
         }
         Ok(all)
@@ -117,15 +117,19 @@ impl Counting<'_> {
         let mut counted = Counted::default();
         let len = chunk.len() as u64;
         for block in chunk.map(|index| blocks.at(index)) {
-            let (word, fit) = self.block(source, block, scratch)?;
-            counted.words.push(word);
-            counted.fits.extend(fit.map(|fit| (block, fit)));
+            self.block(source, block, scratch, &mut counted)?;
         }
         (self.tick)(len)?;
         Ok(counted)
     }
 
-    fn block(&self, source: u32, block: u64, scratch: &mut Scratch) -> Result<(Word, Option<Fit>)> {
+    fn block(
+        &self,
+        source: u32,
+        block: u64,
+        scratch: &mut Scratch,
+        counted: &mut Counted,
+    ) -> Result<()> {
         let Some((_, located)) = self.sources.locate_in(source, block) else {
             let message = format!("there is no block {block}");
             return Err(Error::new(Kind::Internal, Stage::Order, message));
@@ -134,33 +138,44 @@ impl Counting<'_> {
         let place = |error| self.sources.place(error, origin);
         let bad = |fate, error| match self.on_bad_record {
             OnBadRecord::Stop => Err(place(error)),
-            OnBadRecord::Skip { .. } => Ok((Word::of(fate), None)),
+            OnBadRecord::Skip { .. } => Ok(fate),
         };
-        match read_and_encode(self.sources, located, origin, scratch) {
-            Outcome::Examples(examples) => self.example(examples).map_err(place),
-            Outcome::Dropped { reason, tokens } => {
-                let tokens = length(tokens).map_err(place)?;
-                Ok((Word::of(Fate::Dropped { reason, tokens }), None))
+        let fate = match read_and_encode(self.sources, located, origin, scratch) {
+            Outcome::Examples(examples) => {
+                return self.record(block, examples, counted).map_err(place);
             }
-            Outcome::Nothing => Ok((Word::of(Fate::Nothing), None)),
-            Outcome::Bad(error) => bad(Fate::Bad, error),
-            Outcome::Unreadable { error, .. } => bad(Fate::Unreadable, error),
-            Outcome::Fatal(error) => Err(place(error)),
-        }
+            Outcome::Nothing => Fate::Nothing,
+            Outcome::Bad(error) => bad(Fate::Bad, error)?,
+            Outcome::Unreadable { error, .. } => bad(Fate::Unreadable, error)?,
+            Outcome::Fatal(error) => return Err(place(error)),
+        };
+        counted.words.push(fate);
+        Ok(())
     }
 
-    fn example(&self, examples: Vec<Example>) -> Result<(Word, Option<Fit>)> {
-        let mut examples = examples.into_iter();
-        let (Some(example), None) = (examples.next(), examples.next()) else {
-            let message = "a record that is not one example cannot be planned";
-            return Err(Error::new(Kind::Internal, Stage::Pack, message));
-        };
-        let tokens = length(example.len() as u64)?;
-        let fit = match is_overlong(tokens, self.pack) {
-            true => Some(Fit::of(&overlong::fit(example, self.pack, self.bos)?)),
-            false => None,
-        };
-        Ok((Word::of(Fate::Example { tokens }), fit))
+    fn record(&self, block: u64, examples: Vec<Encoded>, counted: &mut Counted) -> Result<()> {
+        let mut fates = Vec::with_capacity(examples.len());
+        for (number, example) in (0..).zip(examples) {
+            fates.push(match example {
+                Ok(example) => {
+                    let tokens = length(example.len() as u64)?;
+                    if is_overlong(tokens, self.pack) {
+                        let fit = Fit::of(&overlong::fit(example, self.pack, self.bos)?);
+                        counted.fits.push((block, number, fit));
+                    }
+                    Fate::Example { tokens }
+                }
+                Err(dropped) => Fate::Dropped {
+                    reason: dropped.reason,
+                    tokens: length(dropped.tokens)?,
+                },
+            });
+        }
+        match fates.as_slice() {
+            [fate] => counted.words.push(*fate),
+            fates => counted.words.push_several(fates)?,
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
-//! What is packed of an example that is longer than a row.
+//! What is packed of an example that is longer than a row, and of a record of such and others.
 
-use crate::example::Span;
-use crate::ledger::Reason;
+use crate::example::{Ends, Span};
+use crate::ledger::{Intake, Loss, Reason};
 use crate::pack::overlong::Fitted;
 use crate::recipe::{PackConfig, Strategy};
 use serde::{Deserialize, Serialize};
@@ -40,20 +40,74 @@ impl Fit {
         }
     }
 
-    /// The pieces, and whether each is the last.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = (Span, bool)> {
-        let last = self.pieces.len().saturating_sub(1);
-        let pieces = self.pieces.iter().enumerate();
-        pieces.map(move |(index, &(start, end))| (start..end, index == last))
+    /// The pieces.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Span> {
+        self.pieces.iter().map(|&(start, end)| start..end)
+    }
+
+    /// Whether nothing of it is packed.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.pieces.is_empty()
     }
 
     /// Tokens of all pieces.
-    pub(super) fn kept(&self) -> u64 {
-        let lengths = self
-            .pieces
-            .iter()
-            .map(|&(start, end)| u64::from(end.saturating_sub(start)));
-        lengths.sum()
+    fn kept(&self) -> u64 {
+        self.pieces().map(|span| span.len() as u64).sum()
+    }
+}
+
+/// What is packed of a record: [`FittedRecord`](crate::pipeline::fit::FittedRecord) without the tokens themselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RecordFit {
+    pub(super) pieces: Vec<PieceFit>,
+    pub(super) intake: Intake,
+}
+
+/// One piece of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PieceFit {
+    pub(super) example: u32,
+    pub(super) tokens: Span,
+    pub(super) ends: Ends,
+}
+
+impl RecordFit {
+    /// Adds what is packed of the next example.
+    pub(super) fn add(&mut self, example: u32, fit: &Fit) {
+        let intake = &mut self.intake;
+        intake.truncated_tokens += fit.truncated;
+        if let Some((reason, tokens)) = fit.dropped {
+            intake.dropped.push(Loss {
+                reason,
+                examples: u64::from(fit.is_dropped()),
+                tokens,
+            });
+        }
+        if fit.is_dropped() {
+            return;
+        }
+        intake.pending_examples += 1;
+        intake.pending_tokens += fit.kept();
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.ends = Ends::Example;
+        }
+        self.pieces.extend(fit.pieces().map(|tokens| PieceFit {
+            example,
+            tokens,
+            ends: Ends::Nothing,
+        }));
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.ends = Ends::Record;
+        }
+    }
+
+    /// Adds an example of so many tokens that has nothing to learn from.
+    pub(super) fn add_dropped(&mut self, reason: Reason, tokens: u64) {
+        self.intake.dropped.push(Loss {
+            reason,
+            examples: 1,
+            tokens,
+        });
     }
 }
 

@@ -5,12 +5,12 @@
 //! row is another file, for which these few are read again when only the row has changed.
 
 use super::count::{Blocks, Counting};
-use super::fit::{Fit, is_overlong};
+use super::fit::{Fit, RecordFit, is_overlong};
 use super::kept::{self, Claim, Pen, Wait};
-use super::word::{Fate, Word};
+use super::word::{Fate, Word, Words};
 use crate::checkpoint::{Fingerprint, SourcePrint};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::ledger::Reason;
+use crate::ledger::{Intake, Reason};
 use crate::pipeline::sources::Sources;
 use crate::pipeline::take::too_many_bad;
 use crate::recipe::{OnBadRecord, Overlong, PackConfig, Strategy};
@@ -20,7 +20,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// Version of the files and of everything else that decides their contents without being in a fingerprint.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The whole corpus, counted.
 #[derive(Debug)]
@@ -32,17 +32,31 @@ pub(super) struct Lengths {
 
 #[derive(Debug, Default)]
 struct Source {
-    /// One a block.
-    words: Vec<Word>,
-    fits: BTreeMap<u64, Fit>,
+    /// One list a shard, with the shard's first block, rising once all are there.
+    shards: Vec<(u64, Words)>,
+    /// Of examples that are longer than a row, by block and number.
+    fits: BTreeMap<(u64, u32), Fit>,
+}
+
+impl Source {
+    /// The words of what a block became: one, or one an example.
+    fn examples(&self, block: u64) -> Option<&[Word]> {
+        let behind = self.shards.partition_point(|(begins, _)| *begins <= block);
+        let (begins, words) = self.shards.get(behind.checked_sub(1)?)?;
+        words.examples(usize::try_from(block - begins).ok()?)
+    }
+
+    /// Each block's word.
+    fn words(&self) -> impl Iterator<Item = &Word> {
+        self.shards.iter().flat_map(|(_, words)| words.records())
+    }
 }
 
 /// What becomes of one record: its part of the ledger, and its pieces.
 #[derive(Debug, PartialEq)]
 pub(super) enum Taken {
     Nothing,
-    Fit(Fit),
-    Dropped { reason: Reason, tokens: u64 },
+    Record(RecordFit),
     Unreadable,
 }
 
@@ -73,16 +87,9 @@ impl Lengths {
         let first = parts.len() as u64 * u64::from(turn) / u64::from(of.max(1));
         parts.rotate_left(usize::try_from(first).unwrap_or(0).min(parts.len()));
         let mut lengths = Lengths {
-            sources: Vec::new(),
+            sources: summaries.iter().map(|_| Source::default()).collect(),
             counted: 0,
         };
-        for summary in &summaries {
-            let blocks = usize::try_from(summary.blocks).unwrap_or(0);
-            lengths.sources.push(Source {
-                words: vec![Word::of(Fate::Nothing); blocks],
-                fits: BTreeMap::new(),
-            });
-        }
         // Those that somebody else is counting are asked for again, in the end until they are there.
         let mut busy = 0;
         while let Some(part) = parts.pop_front() {
@@ -97,6 +104,9 @@ impl Lengths {
                 busy += 1;
                 parts.push_back(part);
             }
+        }
+        for source in &mut lengths.sources {
+            source.shards.sort_by_key(|(begins, _)| *begins);
         }
         lengths.judge(counting)?;
         Ok(lengths)
@@ -115,13 +125,20 @@ impl Lengths {
             Claim::Busy => return Ok(false),
             Claim::There(bytes) => {
                 (counting.tick)(expected as u64)?;
-                (from_bytes(&bytes, expected)?, None)
+                let words = Words::from_bytes(&bytes, expected);
+                let words = words
+                    .ok_or_else(|| internal("what was counted is not as long as the shard"))?;
+                (words, None)
             }
             Claim::Ours(pen) => {
                 let blocks = Blocks::Range(part.blocks.clone());
                 let counted = counting.count(part.source, &blocks)?;
                 let blank = Word::of(Fate::Nothing);
-                let records = counted.words.iter().filter(|word| **word != blank);
+                let records = counted
+                    .words
+                    .records()
+                    .iter()
+                    .filter(|word| **word != blank);
                 self.counted += records.count() as u64;
                 // Before the words: whoever finds these finds the fits too, and reads nothing again.
                 if !counted.fits.is_empty()
@@ -129,7 +146,7 @@ impl Lengths {
                 {
                     write_fits(pen, &counted.fits)?;
                 }
-                pen.write(to_bytes(&counted.words))?;
+                pen.write(counted.words.to_bytes())?;
                 (counted.words, Some(counted.fits))
             }
         };
@@ -139,13 +156,14 @@ impl Lengths {
         };
         let source = self.sources.get_mut(part.source as usize);
         let source = source.ok_or_else(|| internal("a shard of no source"))?;
-        let begin = usize::try_from(part.blocks.start).unwrap_or(usize::MAX);
-        let own = source
-            .words
-            .get_mut(begin..begin.saturating_add(words.len()));
-        own.ok_or_else(|| internal("a shard past its source's end"))?
-            .copy_from_slice(&words);
-        source.fits.extend(fits);
+        if words.len() != expected {
+            return Err(internal("a shard of other blocks than were counted"));
+        }
+        source.shards.push((part.blocks.start, words));
+        let fits = fits.into_iter();
+        source
+            .fits
+            .extend(fits.map(|(block, number, fit)| ((block, number), fit)));
         Ok(true)
     }
 
@@ -154,15 +172,14 @@ impl Lengths {
         &mut self,
         counting: Counting<'_>,
         part: &Part,
-        words: &[Word],
+        words: &Words,
         cache: &Path,
-    ) -> Result<Vec<(u64, Fit)>> {
+    ) -> Result<Vec<(u64, u32, Fit)>> {
         let overlong = |word: &Word| matches!(word.fate(), Some(Fate::Example { tokens }) if is_overlong(tokens, counting.pack));
-        let long = part
-            .blocks
-            .clone()
-            .zip(words)
-            .filter(|(_, word)| overlong(word));
+        let long = part.blocks.clone().zip(0..).filter(|(_, record)| {
+            let examples = words.examples(*record);
+            examples.is_some_and(|examples| examples.iter().any(overlong))
+        });
         let long: Vec<u64> = long.map(|(block, _)| block).collect();
         if long.is_empty() {
             return Ok(Vec::new());
@@ -195,7 +212,7 @@ impl Lengths {
     fn judge(&self, counting: Counting<'_>) -> Result<()> {
         for (source, lengths) in (0..).zip(&self.sources) {
             let (mut records, mut bad, mut ends) = (0_u64, 0_u64, None);
-            for (block, word) in (0..).zip(&lengths.words) {
+            for (block, word) in (0..).zip(lengths.words()) {
                 match word.fate() {
                     Some(Fate::Nothing) => continue,
                     Some(Fate::Bad | Fate::Unreadable) => {
@@ -239,11 +256,14 @@ impl Lengths {
 
     /// As if it had been counted: each source's words, and what is packed of its blocks that are longer than a row.
     #[cfg(test)]
-    pub(super) fn of(sources: Vec<(Vec<Word>, BTreeMap<u64, Fit>)>) -> Lengths {
+    pub(super) fn of(sources: Vec<(Words, BTreeMap<(u64, u32), Fit>)>) -> Lengths {
         let sources = sources.into_iter();
         Lengths {
             sources: sources
-                .map(|(words, fits)| Source { words, fits })
+                .map(|(words, fits)| Source {
+                    shards: vec![(0, words)],
+                    fits,
+                })
                 .collect(),
             counted: 0,
         }
@@ -251,46 +271,42 @@ impl Lengths {
 
     /// What becomes of a record.
     pub(super) fn taken(&self, source: u32, block: u64, pack: &PackConfig) -> Result<Taken> {
-        let lengths = self.sources.get(source as usize);
-        let at = usize::try_from(block).unwrap_or(usize::MAX);
-        let fate = lengths.and_then(|lengths| lengths.words.get(at)?.fate());
-        let (Some(lengths), Some(fate)) = (lengths, fate) else {
-            return Err(internal("a record that was not counted"));
-        };
-        Ok(match fate {
-            Fate::Nothing => Taken::Nothing,
-            Fate::Dropped { reason, tokens } => Taken::Dropped {
-                reason,
-                tokens: u64::from(tokens),
-            },
-            Fate::Bad => Taken::Dropped {
-                reason: Reason::BadRecord,
-                tokens: 0,
-            },
-            Fate::Unreadable => Taken::Unreadable,
-            Fate::Example { tokens } if is_overlong(tokens, pack) => {
-                let fit = lengths.fits.get(&block).cloned();
-                let fit = fit.ok_or_else(|| internal("a long example that was not fitted"))?;
-                match fit.dropped {
-                    Some((reason, tokens)) if fit.kept() == 0 => Taken::Dropped { reason, tokens },
-                    _ => Taken::Fit(fit),
+        let unknown = || internal("a record that was not counted");
+        let lengths = self.sources.get(source as usize).ok_or_else(unknown)?;
+        let examples = lengths.examples(block).ok_or_else(unknown)?;
+        let mut record = RecordFit::default();
+        for (number, word) in (0..).zip(examples) {
+            match word.fate().ok_or_else(unknown)? {
+                Fate::Nothing => return Ok(Taken::Nothing),
+                Fate::Unreadable => return Ok(Taken::Unreadable),
+                Fate::Bad => record.intake = Intake::none(Reason::BadRecord),
+                Fate::Dropped { reason, tokens } => record.add_dropped(reason, u64::from(tokens)),
+                Fate::Example { tokens } if is_overlong(tokens, pack) => {
+                    let fit = lengths.fits.get(&(block, number));
+                    let fit = fit.ok_or_else(|| internal("a long example that was not fitted"))?;
+                    record.add(number, fit);
                 }
+                Fate::Example { tokens } => record.add(number, &Fit::whole(tokens)),
+                Fate::Several { .. } => return Err(unknown()),
             }
-            Fate::Example { tokens } => Taken::Fit(Fit::whole(tokens)),
-        })
+        }
+        Ok(Taken::Record(record))
     }
 
     /// A hash of all that was counted.
     pub(super) fn hash(&self) -> u64 {
         let mut hash = Xxh3::new();
         for source in &self.sources {
-            hash.update(&(source.words.len() as u64).to_le_bytes());
-            for words in source.words.chunks(1 << 12) {
-                hash.update(&to_bytes(words));
+            hash.update(&(source.words().count() as u64).to_le_bytes());
+            for (_, words) in &source.shards {
+                hash.update(&words.to_bytes());
             }
-            for (block, fit) in &source.fits {
+            for ((block, number), fit) in &source.fits {
                 hash.update(&block.to_le_bytes());
-                for (span, _) in fit.pieces() {
+                if *number > 0 {
+                    hash.update(&number.to_le_bytes());
+                }
+                for span in fit.pieces() {
                     hash.update(&span.start.to_le_bytes());
                     hash.update(&span.end.to_le_bytes());
                 }
@@ -349,25 +365,9 @@ pub(super) fn name(what: &str, key: &str) -> String {
     format!("{what}-{VERSION}-{:032x}", xxh3_128(key.as_bytes()))
 }
 
-fn write_fits(pen: Pen, fits: &[(u64, Fit)]) -> Result<()> {
+fn write_fits(pen: Pen, fits: &[(u64, u32, Fit)]) -> Result<()> {
     // Numbers and names: there is nothing in them that JSON could not hold.
     pen.write(serde_json::to_vec(fits).unwrap_or_default())
-}
-
-fn to_bytes(words: &[Word]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.0.to_le_bytes()).collect()
-}
-
-fn from_bytes(bytes: &[u8], expected: usize) -> Result<Vec<Word>> {
-    let (words, rest) = bytes.as_chunks();
-    let words: Vec<Word> = words
-        .iter()
-        .map(|word| Word(u32::from_le_bytes(*word)))
-        .collect();
-    if words.len() != expected || !rest.is_empty() {
-        return Err(internal("what was counted is not as long as the shard"));
-    }
-    Ok(words)
 }
 
 fn internal(message: &str) -> Error {

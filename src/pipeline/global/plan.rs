@@ -3,8 +3,8 @@
 use super::lengths::{Lengths, Taken};
 use crate::checkpoint::{LaneState, Pooled, StreamState};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Span;
-use crate::ledger::Reason;
+use crate::example::{Ends, Span};
+use crate::ledger::Intake;
 use crate::order::sequence::{Pass, Sequence};
 use crate::pack::{self, Packable, Packer, Row, Scratch};
 use crate::read::Joined;
@@ -18,9 +18,11 @@ pub(super) struct Planned {
     /// Where the record stands in the sequence.
     pub(super) position: u64,
     pub(super) source: u32,
+    /// Which of its record's examples it is of.
+    pub(super) example: u32,
     pub(super) tokens: Span,
-    /// Whether it is the last piece of the example that is kept.
-    pub(super) last: bool,
+    /// What is delivered with it.
+    pub(super) ends: Ends,
 }
 
 impl Packable for Planned {
@@ -33,7 +35,7 @@ impl Packable for Planned {
         let cut = self.tokens.start.saturating_add(room);
         let beginning = Planned {
             tokens: self.tokens.start..cut,
-            last: false,
+            ends: Ends::Nothing,
             ..self.clone()
         };
         self.tokens.start = cut;
@@ -43,11 +45,8 @@ impl Packable for Planned {
 
 /// Is told what is taken into the pool, record by record in the order of the sequence.
 pub(super) trait Account {
-    /// Something of a record is kept: `pending` tokens of it.
-    fn kept(&mut self, source: u32, pending: u64, truncated: u64, dropped: Option<(Reason, u64)>);
-
-    /// A record is dropped whole.
-    fn dropped(&mut self, source: u32, reason: Reason, tokens: u64);
+    /// A record, kept or dropped.
+    fn took(&mut self, source: u32, intake: &Intake);
 
     /// The rest of a block cannot be read; `block` is the source's.
     fn unreadable(&mut self, source: u32, block: u64) -> Result<()>;
@@ -55,9 +54,7 @@ pub(super) trait Account {
 
 /// Nobody who wants to know.
 impl Account for () {
-    fn kept(&mut self, _: u32, _: u64, _: u64, _: Option<(Reason, u64)>) {}
-
-    fn dropped(&mut self, _: u32, _: Reason, _: u64) {}
+    fn took(&mut self, _: u32, _: &Intake) {}
 
     fn unreadable(&mut self, _: u32, _: u64) -> Result<()> {
         Ok(())
@@ -132,17 +129,21 @@ impl Planner {
             return Err(odd());
         }
         let (source, _, taken) = self.look(pooled.position)?;
-        let Taken::Fit(fit) = taken else {
+        let Taken::Record(record) = taken else {
             return Err(odd());
         };
-        let found = fit.pieces().find(|(span, _)| span.contains(&pooled.first));
-        let (span, last) = found.ok_or_else(odd)?;
+        let found = record
+            .pieces
+            .into_iter()
+            .find(|piece| piece.example == pooled.example && piece.tokens.contains(&pooled.first));
+        let piece = found.ok_or_else(odd)?;
         Ok(Planned {
             position: pooled.position,
             source,
+            example: piece.example,
             // What `concat` has cut off already.
-            tokens: pooled.first..span.end,
-            last,
+            tokens: pooled.first..piece.tokens.end,
+            ends: piece.ends,
         })
     }
 
@@ -203,15 +204,15 @@ impl Planner {
         match taken {
             Taken::Nothing => {}
             Taken::Unreadable => account.unreadable(source, block)?,
-            Taken::Dropped { reason, tokens } => account.dropped(source, reason, tokens),
-            Taken::Fit(fit) => {
-                account.kept(source, fit.kept(), fit.truncated, fit.dropped);
+            Taken::Record(record) => {
+                account.took(source, &record.intake);
                 self.waiting
-                    .extend(fit.pieces().map(|(tokens, last)| Planned {
+                    .extend(record.pieces.into_iter().map(|piece| Planned {
                         position,
                         source,
-                        tokens,
-                        last,
+                        example: piece.example,
+                        tokens: piece.tokens,
+                        ends: piece.ends,
                     }));
             }
         }
@@ -228,6 +229,7 @@ impl Planner {
     pub(super) fn state(&self, rows: u64) -> LaneState {
         let pooled = |piece: &Planned| Pooled {
             position: piece.position,
+            example: piece.example,
             first: piece.tokens.start,
             ..Pooled::default()
         };

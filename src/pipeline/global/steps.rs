@@ -3,7 +3,7 @@
 use super::plan::{Account, Planned, Planner};
 use crate::checkpoint::Phase;
 use crate::error::Result;
-use crate::ledger::{Ledger, Reason};
+use crate::ledger::{Intake, Ledger};
 use crate::order::lanes::Rank;
 use crate::pipeline::builder::Checkpoints;
 use crate::pipeline::progress::Standing;
@@ -129,12 +129,12 @@ impl Books {
 
     fn row(&mut self, segments: &[Planned], own: bool) {
         for piece in segments {
-            let (source, last) = (piece.source, piece.last);
+            let (source, ends) = (piece.source, piece.ends);
             let tokens = u64::from(piece.tokens.end - piece.tokens.start);
             match (self.first, own) {
-                (true, true) => self.ledger.delivered(source, tokens, last),
-                (true, false) => self.ledger.left(source, tokens, last),
-                (false, true) => self.ledger.passed(source, tokens, last),
+                (true, true) => self.ledger.delivered(source, tokens, ends),
+                (true, false) => self.ledger.left(source, tokens, ends),
+                (false, true) => self.ledger.passed(source, tokens, ends),
                 (false, false) => {}
             }
         }
@@ -146,16 +146,9 @@ impl Books {
 }
 
 impl Account for Books {
-    fn kept(&mut self, source: u32, pending: u64, truncated: u64, dropped: Option<(Reason, u64)>) {
+    fn took(&mut self, source: u32, intake: &Intake) {
         if self.first {
-            self.ledger
-                .kept(source, pending, truncated, dropped.as_slice());
-        }
-    }
-
-    fn dropped(&mut self, source: u32, reason: Reason, tokens: u64) {
-        if self.first {
-            self.ledger.dropped(source, reason, tokens);
+            self.ledger.took(source, intake);
         }
     }
 

@@ -3,13 +3,15 @@
 use super::fit::{Fit, is_overlong};
 use super::lengths::Lengths;
 use super::plan::{Account, Material, Planned, Planner};
-use super::word::{Fate, Word};
+use super::word::{Fate, Words};
 use crate::checkpoint::LaneState;
 use crate::error::{Kind, Result};
 use crate::example::{Example, Origin, Piece, Span};
-use crate::ledger::Reason;
+use crate::ledger::{Intake, Reason};
 use crate::order::sequence::Sequence;
 use crate::pack::{self, Scratch, overlong};
+use crate::pipeline::encode::{Dropped, Encoded};
+use crate::pipeline::fit::fit_record;
 use crate::read::Joined;
 use crate::recipe::{Overlong, PackConfig, Strategy as Packing};
 use proptest::prelude::*;
@@ -24,35 +26,53 @@ enum Record {
     /// So many tokens, of which those are trained.
     Example(u32, Span),
     Untrained(u32),
+    /// Several examples: such as those above.
+    Several(Vec<Record>),
     Bad,
     Unreadable,
     Blank,
 }
 
 impl Record {
-    fn example(&self) -> Option<Example> {
-        let Record::Example(tokens, trained) = self else {
-            return None;
-        };
-        Some(Example {
-            origin: Origin::default(),
-            ids: vec![7; *tokens as usize],
-            trained: vec![trained.clone()],
-            protected: Vec::new(),
-        })
+    /// What is made of it: none of one that cannot be read.
+    fn examples(&self) -> Vec<Encoded> {
+        match self {
+            Record::Example(tokens, trained) => vec![Ok(Example {
+                origin: Origin::default(),
+                ids: vec![7; *tokens as usize],
+                trained: vec![trained.clone()],
+                protected: Vec::new(),
+            })],
+            Record::Untrained(tokens) => vec![Err(Dropped {
+                reason: Reason::NoTrainedToken,
+                tokens: u64::from(*tokens),
+            })],
+            Record::Several(records) => {
+                let mut examples: Vec<Encoded> =
+                    records.iter().flat_map(Record::examples).collect();
+                for (number, example) in (0..).zip(&mut examples) {
+                    if let Ok(example) = example {
+                        example.origin.example = number;
+                    }
+                }
+                examples
+            }
+            Record::Bad | Record::Unreadable | Record::Blank => Vec::new(),
+        }
     }
 
-    fn word(&self) -> Word {
-        Word::of(match *self {
+    fn fate(&self) -> Fate {
+        match *self {
             Record::Example(tokens, _) => Fate::Example { tokens },
             Record::Untrained(tokens) => Fate::Dropped {
                 reason: Reason::NoTrainedToken,
                 tokens,
             },
+            Record::Several(_) => unreachable!("it has a fate an example"),
             Record::Bad => Fate::Bad,
             Record::Unreadable => Fate::Unreadable,
             Record::Blank => Fate::Nothing,
-        })
+        }
     }
 }
 
@@ -67,14 +87,27 @@ struct Case {
 impl Case {
     fn material(&self) -> Material {
         let source = |records: &Vec<Record>| {
-            let fit = |(block, record): (u64, &Record)| {
-                let example = record.example()?;
-                let tokens = u32::try_from(example.len()).unwrap();
-                let fit = || Fit::of(&overlong::fit(example, &self.pack, None).unwrap());
-                is_overlong(tokens, &self.pack).then(|| (block, fit()))
-            };
-            let fits: BTreeMap<u64, Fit> = (0..).zip(records).filter_map(fit).collect();
-            (records.iter().map(Record::word).collect(), fits)
+            let (mut words, mut fits) = (Words::default(), BTreeMap::new());
+            for (block, record) in (0..).zip(records) {
+                for example in record.examples().into_iter().flatten() {
+                    let tokens = u32::try_from(example.len()).unwrap();
+                    if is_overlong(tokens, &self.pack) {
+                        let at = (block, example.origin.example);
+                        fits.insert(
+                            at,
+                            Fit::of(&overlong::fit(example, &self.pack, None).unwrap()),
+                        );
+                    }
+                }
+                match record {
+                    Record::Several(records) => {
+                        let fates: Vec<Fate> = records.iter().map(Record::fate).collect();
+                        words.push_several(&fates).unwrap();
+                    }
+                    record => words.push(record.fate()),
+                }
+            }
+            (words, fits)
         };
         let blocks = Joined::of(self.sources.iter().map(|records| records.len() as u64));
         Material {
@@ -86,11 +119,18 @@ impl Case {
     }
 }
 
-fn record() -> impl Strategy<Value = Record> {
+fn example() -> impl Strategy<Value = Record> {
     let span = (2u32..200).prop_flat_map(|tokens| (Just(tokens), 1..tokens, 0..tokens));
     prop_oneof![
         12 => span.prop_map(|(tokens, start, more)| Record::Example(tokens, start..tokens.min(start + more + 1))),
         1 => (1u32..300).prop_map(Record::Untrained),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        12 => example(),
+        3 => prop::collection::vec(example(), 2..5).prop_map(Record::Several),
         1 => Just(Record::Bad),
         1 => Just(Record::Unreadable),
         1 => Just(Record::Blank),
@@ -138,8 +178,7 @@ fn case() -> impl Strategy<Value = Case> {
 /// What was booked, in order.
 #[derive(Debug, Clone, PartialEq)]
 enum Booked {
-    Kept(u32, u64, u64, Option<(Reason, u64)>),
-    Dropped(u32, Reason, u64),
+    Took(u32, Intake),
     Unreadable(u32, u64),
 }
 
@@ -147,13 +186,8 @@ enum Booked {
 struct Book(Vec<Booked>);
 
 impl Account for Book {
-    fn kept(&mut self, source: u32, pending: u64, truncated: u64, dropped: Option<(Reason, u64)>) {
-        self.0
-            .push(Booked::Kept(source, pending, truncated, dropped));
-    }
-
-    fn dropped(&mut self, source: u32, reason: Reason, tokens: u64) {
-        self.0.push(Booked::Dropped(source, reason, tokens));
+    fn took(&mut self, source: u32, intake: &Intake) {
+        self.0.push(Booked::Took(source, intake.clone()));
     }
 
     fn unreadable(&mut self, source: u32, block: u64) -> Result<()> {
@@ -206,12 +240,12 @@ fn naive(case: &Case) -> Vec<(u64, Vec<Planned>)> {
         let mut pieces = VecDeque::new();
         for position in epoch * all.len() as u64..(epoch + 1) * all.len() as u64 {
             let (source, record) = all[sequence.at(position).unwrap().block as usize];
-            let Some(mut example) = record.example() else {
-                continue;
-            };
-            example.origin.source = source;
-            example.origin.at.position = position;
-            pieces.extend(overlong::fit(example, &case.pack, None).unwrap().pieces);
+            let mut examples = record.examples();
+            for example in examples.iter_mut().flatten() {
+                example.origin.source = source;
+                example.origin.at.position = position;
+            }
+            pieces.extend(fit_record(examples, &case.pack, None).unwrap().pieces);
         }
         let mut packer = pack::packer::<Piece>(&case.pack).unwrap();
         let mut scratch = Scratch::default();
@@ -227,8 +261,9 @@ fn naive(case: &Case) -> Vec<(u64, Vec<Planned>)> {
             let planned = row.segments.iter().map(|piece| Planned {
                 position: piece.example.origin.at.position,
                 source: piece.example.origin.source,
+                example: piece.example.origin.example,
                 tokens: piece.tokens.clone(),
-                last: piece.last,
+                ends: piece.ends,
             });
             rows.push((epoch, planned.collect()));
         }
@@ -270,14 +305,28 @@ proptest! {
         }
     }
 
-    /// In every epoch each record is booked once, in its place.
+    /// In every epoch each record is booked once, in its place, with what its tokens would have become.
     #[test]
     fn every_record_is_booked_once_an_epoch(case in case()) {
+        let case = Case { shuffle: false, ..case };
         let mut book = Book::default();
         rest(&mut Planner::new(case.material(), 0).unwrap(), &mut book);
-        let records = case.sources.iter().flatten();
-        let taken = records.filter(|record| !matches!(record, Record::Blank)).count();
-        prop_assert_eq!(book.0.len(), taken * EPOCHS as usize);
+        let mut expected = Vec::new();
+        for (source, records) in (0..).zip(&case.sources) {
+            expected.extend((0..).zip(records).filter_map(|(block, record)| match record {
+                Record::Blank => None,
+                Record::Unreadable => Some(Booked::Unreadable(source, block)),
+                Record::Bad => Some(Booked::Took(source, Intake::none(Reason::BadRecord))),
+                record => {
+                    let fitted = fit_record(record.examples(), &case.pack, None).unwrap();
+                    Some(Booked::Took(source, fitted.intake))
+                }
+            }));
+        }
+        for epoch in book.0.chunks(expected.len().max(1)) {
+            prop_assert_eq!(epoch, expected.as_slice());
+        }
+        prop_assert_eq!(book.0.len(), expected.len() * EPOCHS as usize);
     }
 }
 
