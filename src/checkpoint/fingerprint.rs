@@ -78,6 +78,7 @@ impl Fingerprint {
             seed,
             tokenizer: _,
             template,
+            render,
             sources: configs,
             mask,
             pack,
@@ -117,6 +118,7 @@ impl Fingerprint {
             keys.mask(config.mask.as_ref().unwrap_or(mask));
             if let Some(text) = print.template {
                 keys.template(config.template.as_ref().unwrap_or(template), text);
+                keys.render(config.render.unwrap_or(*render));
             }
             SourceFingerprint::of(&config.name, keys, &print.shards)
         });

@@ -5,8 +5,8 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    FieldLoss, Fields, MaskConfig, OnExhausted, PackConfig, ScheduleEntry, SourceConfig, Strategy,
-    TemplateConfig, Train,
+    FieldLoss, Fields, MaskConfig, OnExhausted, PackConfig, Render, ScheduleEntry, SourceConfig,
+    Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -102,6 +102,7 @@ impl Keys {
             fields,
             roles,
             template: _,
+            render: _,
             mask: _,
         } = config;
         self.add("form", print.form);
@@ -158,6 +159,13 @@ impl Keys {
         }
         if *train == Train::Markers {
             self.add("mask.markers", object(markers));
+        }
+    }
+
+    /// Named where it changes something: checkpoints of earlier versions have none.
+    pub(super) fn render(&mut self, render: Render) {
+        if render != Render::Whole {
+            self.add("render", word(&render));
         }
     }
 

@@ -17,6 +17,7 @@ fn source(folder: &Path, globs: &[&str]) -> SourceConfig {
         fields: Fields::default(),
         roles: BTreeMap::new(),
         template: None,
+        render: None,
         mask: None,
     }
 }

@@ -7,11 +7,12 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, Origin, Span};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
-use crate::recipe::{FieldLoss, MaskConfig, Train};
+use crate::recipe::{FieldLoss, MaskConfig, Render, Train};
 use crate::render::row::{GivenLabels, Row, RowReader, Shape};
-use crate::render::{Conversation, Ending, Extent, Turns};
+use crate::render::{ChatTemplate, Conversation, Ending, Extent, Rendered, Turns};
 use crate::stats::{Lap, Stats};
 use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,23 +71,23 @@ impl Outcome {
 /// A worker's reused buffers, and its counts until they are flushed.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    encoding: Encoding,
-    prompt: Encoding,
+    pub(super) encoding: Encoding,
+    pub(super) prompt: Encoding,
     read: Tally,
-    render: Tally,
-    tokenize: Tally,
-    mask: Tally,
+    pub(super) render: Tally,
+    pub(super) tokenize: Tally,
+    pub(super) mask: Tally,
 }
 
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     items: u64,
     bytes: u64,
     busy: Duration,
 }
 
 impl Tally {
-    fn add(&mut self, items: usize, bytes: usize, busy: Duration) {
+    pub(super) fn add(&mut self, items: usize, bytes: usize, busy: Duration) {
         self.items += items as u64;
         self.bytes += bytes as u64;
         self.busy += busy;
@@ -120,6 +121,7 @@ pub(crate) struct Encoder {
     pub(crate) rows: RowReader,
     pub(crate) templates: Arc<Templates>,
     pub(crate) mask: MaskConfig,
+    pub(crate) render: Render,
     pub(crate) tokenizer: Arc<LoadedTokenizer>,
 }
 
@@ -136,6 +138,13 @@ impl Encoder {
         let mut lap = Lap::start();
         let row = self.rows.read(line)?;
         let masked = match row {
+            Row::Chat(chat)
+            | Row::ChatCompletion {
+                conversation: chat, ..
+            } if self.render == Render::PerTurn => {
+                let examples = self.per_turn(&chat, origin, &mut lap, line.len(), scratch)?;
+                return Ok(Outcome::Examples(examples));
+            }
             Row::Chat(chat) => self.chat(&chat, None, &mut lap, line.len(), scratch)?,
             Row::ChatCompletion {
                 conversation,
@@ -186,7 +195,7 @@ impl Encoder {
         scratch
             .tokenize
             .add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
-        let Encoding { ids, offsets } = &scratch.encoding;
+        let ids = &scratch.encoding.ids;
         let flagged = chat.messages.iter().any(|m| m.train.is_some());
         if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
             return Err(Error::new(Kind::Mask, Stage::Mask, "messages have train or weight of their own, which this policy cannot follow")
@@ -205,30 +214,9 @@ impl Encoder {
                 } else {
                     let turns = template.turns(chat, &rendered)?;
                     let turns = self.trained_turns(chat, &turns)?;
-                    let MaskConfig {
-                        reasoning,
-                        tool_calls,
-                        ..
-                    } = self.mask;
-                    template.without_fields(chat, &rendered, &turns, reasoning, tool_calls)?
+                    self.trained_parts(template, chat, &rendered, &turns)?
                 };
-                let tokens = Tokens {
-                    text: &rendered.text,
-                    ids,
-                    offsets,
-                };
-                let is_added = |id| self.tokenizer.is_added(id);
-                let offsets = Offsets::new(offsets);
-                let runs = parts.iter().filter_map(|(span, extent)| {
-                    let run = offsets.run(span)?;
-                    match (extent, self.mask.end_of_turn) {
-                        (Extent::Inner, _) | (Extent::Whole, true) => Some(run),
-                        (Extent::Whole, false) => mask::without_end_of_turn(run, &tokens, is_added),
-                        (Extent::End, true) => mask::end_of_turn(run, &tokens, is_added),
-                        (Extent::End, false) => None,
-                    }
-                });
-                Ok(Masked::Trained(mask::merge(runs.collect())))
+                Ok(self.masked(&parts, &rendered.text, scratch))
             }
             Train::Completion => {
                 let Some(prompt_len) = prompt_len else {
@@ -258,15 +246,59 @@ impl Encoder {
         }
     }
 
-    /// The spans of the messages that are trained: a message's own flag, else its role; of these the last
-    /// turn alone where the policy says so.
-    fn trained_turns(&self, chat: &Conversation, turns: &Turns) -> Result<Turns> {
-        let Turns { spans, owners } = turns;
+    /// What is trained of turns: all, or without the fields that the recipe leaves out.
+    pub(super) fn trained_parts(
+        &self,
+        template: &ChatTemplate,
+        chat: &Conversation,
+        rendered: &Rendered,
+        turns: &Turns,
+    ) -> Result<Vec<(Range<usize>, Extent)>> {
+        let MaskConfig {
+            reasoning,
+            tool_calls,
+            ..
+        } = self.mask;
+        template.without_fields(chat, rendered, turns, reasoning, tool_calls)
+    }
+
+    /// The tokens of those parts of the text whose encoding is in the scratch.
+    pub(super) fn masked(
+        &self,
+        parts: &[(Range<usize>, Extent)],
+        text: &str,
+        scratch: &Scratch,
+    ) -> Masked {
+        let Encoding { ids, offsets } = &scratch.encoding;
+        let tokens = Tokens { text, ids, offsets };
+        let is_added = |id| self.tokenizer.is_added(id);
+        let offsets = Offsets::new(offsets);
+        let runs = parts.iter().filter_map(|(span, extent)| {
+            let run = offsets.run(span)?;
+            match (extent, self.mask.end_of_turn) {
+                (Extent::Inner, _) | (Extent::Whole, true) => Some(run),
+                (Extent::Whole, false) => mask::without_end_of_turn(run, &tokens, is_added),
+                (Extent::End, true) => mask::end_of_turn(run, &tokens, is_added),
+                (Extent::End, false) => None,
+            }
+        });
+        Masked::Trained(mask::merge(runs.collect()))
+    }
+
+    /// Which messages are trained: by a message's own flag, else by its role.
+    pub(super) fn trained_messages(&self, chat: &Conversation) -> Vec<bool> {
         let turns = chat.messages.iter().map(|m| Turn {
             role: &m.role,
             train: m.train,
         });
-        let mut trained = mask::trained_turns(turns, &self.mask.roles);
+        mask::trained_turns(turns, &self.mask.roles)
+    }
+
+    /// The spans of the messages that are trained: a message's own flag, else its role; of these the last
+    /// turn alone where the policy says so.
+    fn trained_turns(&self, chat: &Conversation, turns: &Turns) -> Result<Turns> {
+        let Turns { spans, owners } = turns;
+        let mut trained = self.trained_messages(chat);
         for (index, message) in chat.messages.iter().enumerate() {
             // An assistant's turn without a span is the template's decision; any other that should be
             // trained cannot be, and must not be passed over in silence.

@@ -19,6 +19,7 @@ mod peek;
 
 mod encode;
 mod fit;
+mod per_turn;
 
 mod workers;
 

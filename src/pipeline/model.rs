@@ -2,7 +2,7 @@
 
 use super::templates::Templates;
 use crate::error::Result;
-use crate::recipe::{MaskConfig, Recipe};
+use crate::recipe::{MaskConfig, Recipe, Render};
 use crate::tokenize::{self, HubCache, LoadedTokenizer};
 use std::sync::Arc;
 
@@ -15,13 +15,15 @@ pub struct Model {
     pub sources: Vec<SourceModel>,
 }
 
-/// One source's templates and mask: its own, or the recipe's.
+/// One source's templates, mask and render: its own, or the recipe's.
 #[derive(Debug, Clone)]
 pub struct SourceModel {
     /// Its compiled chat templates; shared between sources that use the recipe's.
     pub templates: Arc<Templates>,
     /// What is trained of it.
     pub mask: MaskConfig,
+    /// What its conversations become.
+    pub render: Render,
     /// System message for conversations that have none.
     pub system: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Model {
             sources.push(SourceModel {
                 templates,
                 mask,
+                render: source.render.unwrap_or(recipe.render),
                 system: config.system.clone(),
             });
         }

@@ -333,6 +333,7 @@ pub(crate) fn encoder(
         rows: rows.with_shape(shape),
         templates: Arc::clone(&loaded.templates),
         mask: loaded.mask.clone(),
+        render: loaded.render,
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))

@@ -19,6 +19,7 @@ pub(super) fn check(value: &Value, root: &Node, check: &mut Check) {
     let mut cross = Cross { value, root, check };
     cross.tokenizer();
     cross.mask("mask");
+    cross.render();
     cross.sources();
     cross.weights();
     cross.schedule();
@@ -58,6 +59,50 @@ impl<'a> Cross<'a> {
                 &markers,
                 "missing, expected {response: …} with train: markers",
             );
+        }
+    }
+
+    /// `per_turn` makes examples of assistants' turns: a policy that knows no turns, or those of others, says nothing
+    /// to it.
+    fn render(&mut self) {
+        let of = |index: usize, key: &str| format!("sources[{index}].{key}");
+        let own = |path: &str| self.at(path).is_some_and(|value| !value.is_null());
+        let mut wrong = Vec::new();
+        for index in 0..self.count("sources") {
+            let (render, mask) = (of(index, "render"), of(index, "mask"));
+            let render = if own(&render) {
+                render
+            } else {
+                "render".to_owned()
+            };
+            let mask = if own(&mask) { mask } else { "mask".to_owned() };
+            if self.text(&render) != Some("per_turn") {
+                continue;
+            }
+            let (train, roles) = (format!("{mask}.train"), format!("{mask}.roles"));
+            if let Some(policy @ ("completion" | "all" | "markers")) = self.text(&train) {
+                wrong.push((
+                    train,
+                    format!(
+                        "expected assistant or last_assistant with render: per_turn, found {}",
+                        quoted(policy)
+                    ),
+                ));
+            }
+            let assistants = |roles: &Value| {
+                roles
+                    .as_array()
+                    .is_some_and(|roles| roles.iter().all(|role| role == "assistant"))
+            };
+            if self.check.sound(&roles) && !self.at(&roles).is_none_or(assistants) {
+                let message = "expected [assistant] with render: per_turn, which makes examples of assistant turns";
+                wrong.push((roles, message.to_owned()));
+            }
+        }
+        wrong.sort();
+        wrong.dedup();
+        for (path, message) in wrong {
+            self.fault(&path, message);
         }
     }
 

@@ -2,7 +2,7 @@
 //! file holds the lines for its own keys.
 
 use super::shape::{Key, Section, Shape, Text, at_least, between, choice, key};
-use super::{Recipe, batch, mask, mixture, pack, read, source, template, tokenizer};
+use super::{Recipe, batch, mask, mixture, pack, read, render, source, template, tokenizer};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,6 +46,11 @@ pub(super) static RECIPE: Section = Section {
             "The chat template and what it sees, for sources without their own.",
         )
         .elsewhere(&["chat_template"]),
+        key(
+            "render",
+            render::CHOICE,
+            "What a conversation becomes, for sources that do not say it themselves.",
+        ),
         key(
             "sources",
             Shape::List {

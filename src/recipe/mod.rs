@@ -28,6 +28,7 @@ mod pack;
 mod paths;
 mod print;
 mod read;
+mod render;
 mod scalar;
 mod schema;
 mod shape;
@@ -49,6 +50,7 @@ pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
 pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
 pub use read::{Io, OnBadRecord};
+pub use render::Render;
 pub use schema::schema;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
@@ -69,6 +71,8 @@ pub struct Recipe {
     pub tokenizer: TokenizerConfig,
     /// The chat template, for sources that do not bring their own.
     pub template: TemplateConfig,
+    /// What a conversation becomes, for sources that do not say it themselves.
+    pub render: Render,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -115,6 +119,7 @@ impl Default for Recipe {
             seed: 17,
             tokenizer: TokenizerConfig::default(),
             template: TemplateConfig::default(),
+            render: Render::default(),
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

@@ -2,7 +2,7 @@
 
 use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
-use super::{MaskConfig, TemplateConfig, mask, template, weight};
+use super::{MaskConfig, Render, TemplateConfig, mask, render, template, weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ pub struct SourceConfig {
     pub roles: BTreeMap<String, String>,
     /// This source's own template. It replaces the recipe's whole; what it leaves out has the default.
     pub template: Option<TemplateConfig>,
+    /// What this source's conversations become; none: what the recipe says.
+    pub render: Option<Render>,
     /// This source's own mask. It replaces the recipe's whole; what it leaves out has the default.
     pub mask: Option<MaskConfig>,
 }
@@ -186,6 +188,11 @@ pub(super) static KEYS: Section = Section {
              the recipe's.",
         )
         .elsewhere(&["chat_template"]),
+        key(
+            "render",
+            Shape::Nullable(&render::CHOICE),
+            "What this source's conversations become; null is what the recipe says.",
+        ),
         key(
             "mask",
             Shape::Nullable(&Shape::Section(&mask::KEYS)),

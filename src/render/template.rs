@@ -140,6 +140,11 @@ impl ChatTemplate {
         self.generation != Generation::None
     }
 
+    /// What a render may use up.
+    pub fn limits(&self) -> &TemplateLimits {
+        &self.limits
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors

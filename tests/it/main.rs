@@ -20,6 +20,7 @@ mod global; // plan: global: exact epochs on any number of ranks, planned from l
 mod golden; // the order, frozen
 mod mask_policies; // what is trained under each policy, end to end
 mod oracle; // equality with the reference, where it is installed
+mod per_turn; // render: per_turn: each turn as the model is asked for it, counted and resumed
 mod recompress; // recompress and index: the same records in small frames, edits named
 mod resume; // ranks and checkpoints: the rows of the uninterrupted stream
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows

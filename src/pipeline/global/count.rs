@@ -32,12 +32,15 @@ pub(super) struct Counting<'a> {
     pub(super) tick: Tick<'a>,
 }
 
+/// What is packed of an example that is longer than a row: its block, its number in the record, the fit.
+pub(super) type LongFit = (u64, u32, Fit);
+
 /// What was found of some blocks, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
     pub(super) words: Words,
     /// Of examples that are longer than a row, by block and number.
-    pub(super) fits: Vec<(u64, u32, Fit)>,
+    pub(super) fits: Vec<LongFit>,
 }
 
 /// Blocks of a source.

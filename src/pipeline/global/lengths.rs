@@ -4,7 +4,7 @@
 //! hold lengths before `overlong` and know nothing of rows; what becomes of the few examples that are longer than a
 //! row is another file, for which these few are read again when only the row has changed.
 
-use super::count::{Blocks, Counting};
+use super::count::{Blocks, Counting, LongFit};
 use super::fit::{Fit, RecordFit, is_overlong};
 use super::kept::{self, Claim, Pen, Wait};
 use super::word::{Fate, Word, Words};
@@ -30,12 +30,15 @@ pub(super) struct Lengths {
     pub(super) counted: u64,
 }
 
+/// What is packed of long examples, by block and number in the record.
+pub(super) type Fits = BTreeMap<(u64, u32), Fit>;
+
 #[derive(Debug, Default)]
 struct Source {
     /// One list a shard, with the shard's first block, rising once all are there.
     shards: Vec<(u64, Words)>,
     /// Of examples that are longer than a row, by block and number.
-    fits: BTreeMap<(u64, u32), Fit>,
+    fits: Fits,
 }
 
 impl Source {
@@ -174,7 +177,7 @@ impl Lengths {
         part: &Part,
         words: &Words,
         cache: &Path,
-    ) -> Result<Vec<(u64, u32, Fit)>> {
+    ) -> Result<Vec<LongFit>> {
         let overlong = |word: &Word| matches!(word.fate(), Some(Fate::Example { tokens }) if is_overlong(tokens, counting.pack));
         let long = part.blocks.clone().zip(0..).filter(|(_, record)| {
             let examples = words.examples(*record);
@@ -256,7 +259,7 @@ impl Lengths {
 
     /// As if it had been counted: each source's words, and what is packed of its blocks that are longer than a row.
     #[cfg(test)]
-    pub(super) fn of(sources: Vec<(Words, BTreeMap<(u64, u32), Fit>)>) -> Lengths {
+    pub(super) fn of(sources: Vec<(Words, Fits)>) -> Lengths {
         let sources = sources.into_iter();
         Lengths {
             sources: sources
@@ -365,7 +368,7 @@ pub(super) fn name(what: &str, key: &str) -> String {
     format!("{what}-{VERSION}-{:032x}", xxh3_128(key.as_bytes()))
 }
 
-fn write_fits(pen: Pen, fits: &[(u64, u32, Fit)]) -> Result<()> {
+fn write_fits(pen: Pen, fits: &[LongFit]) -> Result<()> {
     // Numbers and names: there is nothing in them that JSON could not hold.
     pen.write(serde_json::to_vec(fits).unwrap_or_default())
 }

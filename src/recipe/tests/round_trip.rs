@@ -4,8 +4,8 @@ use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
     BatchConfig, FieldLoss, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted,
-    PackConfig, Recipe, RowKind, ScheduleEntry, SourceConfig, TemplateConfig, TokenizerConfig,
-    Train,
+    PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
+    TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -36,6 +36,7 @@ template:
   now: null
   kwargs: {}
   system: null
+render: whole
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -59,6 +60,7 @@ sources:
       loss_mask: loss_mask
     roles: {}
     template: null
+    render: null
     mask: null
 mask:
   train: assistant
@@ -166,10 +168,16 @@ prop_compose! {
         roles in btree_map(filled(), filled(), 0..3),
         template in option::of(template()),
         mask in option::of(mask()),
+        render in option::of(select(vec![Render::Whole, Render::PerTurn])),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
         let weight = Some(weight);
-        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, mask }
+        let mask = match render {
+            // Only assistants' turns are examples of their own.
+            Some(Render::PerTurn) => Some(MaskConfig::default()),
+            _ => mask,
+        };
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, mask }
     }
 }
 

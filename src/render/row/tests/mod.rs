@@ -22,6 +22,7 @@ fn source() -> SourceConfig {
         fields: Fields::default(),
         roles: Default::default(),
         template: None,
+        render: None,
         mask: None,
     }
 }
