@@ -77,6 +77,24 @@ impl Intake {
         }
     }
 
+    /// Adds an example of which so many tokens are kept, cut off, and dropped for a reason; whether any are kept.
+    pub(crate) fn example(
+        &mut self,
+        kept: u64,
+        truncated: u64,
+        dropped: Option<(Reason, u64)>,
+    ) -> bool {
+        self.pending_tokens += kept;
+        self.pending_examples += u64::from(kept > 0);
+        self.truncated_tokens += truncated;
+        self.dropped.extend(dropped.map(|(reason, tokens)| Loss {
+            reason,
+            examples: u64::from(kept == 0),
+            tokens,
+        }));
+        kept > 0
+    }
+
     /// Why nothing is kept of it, where nothing is.
     fn reason(&self) -> Reason {
         let first = self.dropped.first();

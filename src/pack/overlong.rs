@@ -23,6 +23,15 @@ pub struct Fitted {
     pub dropped: Option<Reason>,
 }
 
+impl Fitted {
+    /// Why tokens are dropped, and how many; none where none are.
+    pub(crate) fn loss(&self) -> Option<(Reason, u64)> {
+        // Pieces of a split example are dropped for want of a target.
+        let reason = self.dropped.unwrap_or(Reason::NoTrainedToken);
+        (self.dropped_tokens > 0).then_some((reason, self.dropped_tokens))
+    }
+}
+
 /// Makes an example fit for the [packer](super::packer) of this configuration.
 ///
 /// Cuts never fall within a protected span but before it, or after it where the end is kept. Spans that are cut keep

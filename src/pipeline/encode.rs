@@ -187,14 +187,7 @@ impl Encoder {
         let template = self.templates.choose(chat.tools.is_some())?;
         let rendered = template.render(chat, Ending::Whole)?;
         scratch.render.add(1, line_bytes, lap.lap());
-        self.tokenizer.engine.encode(
-            &rendered.text,
-            SpecialTokens::Leave,
-            &mut scratch.encoding,
-        )?;
-        scratch
-            .tokenize
-            .add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
+        self.tokenize(&rendered.text, lap, scratch)?;
         let ids = &scratch.encoding.ids;
         let flagged = chat.messages.iter().any(|m| m.train.is_some());
         if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
@@ -227,12 +220,7 @@ impl Encoder {
                     )
                     .remedy("use train: last_assistant for chats"));
                 };
-                let prompt = Conversation {
-                    messages: chat.messages[..prompt_len].to_vec(),
-                    tools: chat.tools.clone(),
-                    documents: chat.documents.clone(),
-                    kwargs: chat.kwargs.clone(),
-                };
+                let prompt = chat.beginning(prompt_len);
                 let prompt = template.render(&prompt, Ending::GenerationPrompt)?;
                 self.tokenizer.engine.encode(
                     &prompt.text,
@@ -244,6 +232,16 @@ impl Encoder {
             Train::All => Ok(Masked::Trained(mask::all(ids.len()))),
             Train::Markers => self.markers(&rendered.text, scratch),
         }
+    }
+
+    /// Puts the encoding of a rendered text into the scratch.
+    pub(super) fn tokenize(&self, text: &str, lap: &mut Lap, scratch: &mut Scratch) -> Result<()> {
+        let engine = &self.tokenizer.engine;
+        engine.encode(text, SpecialTokens::Leave, &mut scratch.encoding)?;
+        scratch
+            .tokenize
+            .add(scratch.encoding.ids.len(), text.len(), lap.lap());
+        Ok(())
     }
 
     /// What is trained of turns: all, or without the fields that the recipe leaves out.

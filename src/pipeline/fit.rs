@@ -1,9 +1,9 @@
 //! What is packed of one record: of each of its examples, whole or cut, as the recipe's rows ask.
 
-use super::encode::Encoded;
+use super::encode::{Dropped, Encoded};
 use crate::error::Result;
 use crate::example::{Ends, Piece, TokenId};
-use crate::ledger::{Intake, Loss, Reason};
+use crate::ledger::Intake;
 use crate::pack::overlong::{self, Fitted};
 use crate::recipe::PackConfig;
 
@@ -25,11 +25,9 @@ pub(super) fn fit_record(
     for example in examples {
         match example {
             Ok(example) => record.add(overlong::fit(example, pack, bos)?),
-            Err(dropped) => record.intake.dropped.push(Loss {
-                reason: dropped.reason,
-                examples: 1,
-                tokens: dropped.tokens,
-            }),
+            Err(Dropped { reason, tokens }) => {
+                record.intake.example(0, 0, Some((reason, tokens)));
+            }
         }
     }
     Ok(record)
@@ -37,22 +35,11 @@ pub(super) fn fit_record(
 
 impl FittedRecord {
     fn add(&mut self, fitted: Fitted) {
-        let intake = &mut self.intake;
-        intake.truncated_tokens += fitted.truncated_tokens;
-        let kept = !fitted.pieces.is_empty();
-        if fitted.dropped_tokens > 0 {
-            intake.dropped.push(Loss {
-                // Pieces of a split example are dropped for want of a target.
-                reason: fitted.dropped.unwrap_or(Reason::NoTrainedToken),
-                examples: u64::from(!kept),
-                tokens: fitted.dropped_tokens,
-            });
-        }
-        if !kept {
+        let kept = fitted.pieces.iter().map(|piece| piece.len() as u64).sum();
+        let dropped = fitted.loss();
+        if !self.intake.example(kept, fitted.truncated_tokens, dropped) {
             return;
         }
-        intake.pending_examples += 1;
-        intake.pending_tokens += fitted.pieces.iter().map(|p| p.len() as u64).sum::<u64>();
         if let Some(piece) = self.pieces.last_mut() {
             piece.ends = Ends::Example;
         }

@@ -16,7 +16,6 @@ use crate::ledger::Reason;
 use crate::recipe::Train;
 use crate::render::{ChatTemplate, Conversation, Ending, Rendered, Turns};
 use crate::stats::Lap;
-use crate::tokenize::SpecialTokens;
 
 /// Most examples of one record: their texts grow with the square of the turns.
 const MOST_EXAMPLES: usize = 64;
@@ -106,14 +105,7 @@ impl Encoder {
             rendered,
             prompt_bytes,
         } = asked;
-        self.tokenizer.engine.encode(
-            &rendered.text,
-            SpecialTokens::Leave,
-            &mut scratch.encoding,
-        )?;
-        scratch
-            .tokenize
-            .add(scratch.encoding.ids.len(), rendered.text.len(), lap.lap());
+        self.tokenize(&rendered.text, lap, scratch)?;
         let Turns { spans, owners } = template.turns(conversation, rendered)?;
         let (mut own, mut spans_own) = (Vec::new(), Vec::new());
         for (span, owner) in spans.into_iter().zip(owners) {
@@ -142,17 +134,13 @@ struct Asked {
 }
 
 fn asked(template: &ChatTemplate, chat: &Conversation, turn: usize) -> Result<Asked> {
-    let beginning = |count: usize| Conversation {
-        messages: chat.messages.iter().take(count).cloned().collect(),
-        ..chat.clone()
-    };
-    let conversation = beginning(turn + 1);
+    let conversation = chat.beginning(turn + 1);
     let rendered = template.render(&conversation, Ending::Whole)?;
     let prompt_bytes = match turn {
         // Nobody asks for a conversation's first message: what of it is context, the proofs alone say.
         0 => 0,
         _ => {
-            let prompt = template.render(&beginning(turn), Ending::GenerationPrompt)?;
+            let prompt = template.render(&chat.beginning(turn), Ending::GenerationPrompt)?;
             if !rendered.text.starts_with(&prompt.text) {
                 return Err(prompt_differs(turn));
             }

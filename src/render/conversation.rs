@@ -15,6 +15,18 @@ pub struct Conversation {
     pub kwargs: Vec<(String, Value)>,
 }
 
+impl Conversation {
+    /// Its first `count` messages, with everything that comes beside messages.
+    pub fn beginning(&self, count: usize) -> Conversation {
+        Conversation {
+            messages: self.messages.iter().take(count).cloned().collect(),
+            tools: self.tools.clone(),
+            documents: self.documents.clone(),
+            kwargs: self.kwargs.clone(),
+        }
+    }
+}
+
 /// One turn.
 #[derive(Debug, Clone)]
 pub struct Message {

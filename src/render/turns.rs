@@ -138,10 +138,7 @@ impl ChatTemplate {
             if count == 0 {
                 return Ok(0);
             }
-            let beginning = Conversation {
-                messages: conversation.messages.iter().take(count).cloned().collect(),
-                ..conversation.clone()
-            };
+            let beginning = conversation.beginning(count);
             let printed = self.render(&beginning, Ending::Whole).map_err(|error| {
                 refusal("does not show whose turn it prints, and takes no beginning of the conversation")
                     .caused_by(error)

@@ -1,7 +1,7 @@
 //! What is packed of an example that is longer than a row, and of a record of such and others.
 
 use crate::example::{Ends, Span};
-use crate::ledger::{Intake, Loss, Reason};
+use crate::ledger::{Intake, Reason};
 use crate::pack::overlong::Fitted;
 use crate::recipe::{PackConfig, Strategy};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,6 @@ pub(super) struct Fit {
 
 impl Fit {
     pub(super) fn of(fitted: &Fitted) -> Fit {
-        let reason = fitted.dropped.unwrap_or(Reason::NoTrainedToken);
-        let tokens = fitted.dropped_tokens;
         Fit {
             pieces: fitted
                 .pieces
@@ -28,7 +26,7 @@ impl Fit {
                 .map(|piece| (piece.tokens.start, piece.tokens.end))
                 .collect(),
             truncated: fitted.truncated_tokens,
-            dropped: (tokens > 0).then_some((reason, tokens)),
+            dropped: fitted.loss(),
         }
     }
 
@@ -43,11 +41,6 @@ impl Fit {
     /// The pieces.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Span> {
         self.pieces.iter().map(|&(start, end)| start..end)
-    }
-
-    /// Whether nothing of it is packed.
-    pub(super) fn is_dropped(&self) -> bool {
-        self.pieces.is_empty()
     }
 
     /// Tokens of all pieces.
@@ -75,19 +68,9 @@ impl RecordFit {
     /// Adds what is packed of the next example.
     pub(super) fn add(&mut self, example: u32, fit: &Fit) {
         let intake = &mut self.intake;
-        intake.truncated_tokens += fit.truncated;
-        if let Some((reason, tokens)) = fit.dropped {
-            intake.dropped.push(Loss {
-                reason,
-                examples: u64::from(fit.is_dropped()),
-                tokens,
-            });
-        }
-        if fit.is_dropped() {
+        if !intake.example(fit.kept(), fit.truncated, fit.dropped) {
             return;
         }
-        intake.pending_examples += 1;
-        intake.pending_tokens += fit.kept();
         if let Some(piece) = self.pieces.last_mut() {
             piece.ends = Ends::Example;
         }
@@ -103,11 +86,7 @@ impl RecordFit {
 
     /// Adds an example of so many tokens that has nothing to learn from.
     pub(super) fn add_dropped(&mut self, reason: Reason, tokens: u64) {
-        self.intake.dropped.push(Loss {
-            reason,
-            examples: 1,
-            tokens,
-        });
+        self.intake.example(0, 0, Some((reason, tokens)));
     }
 }
 
