@@ -31,6 +31,7 @@ fn row(length: u32, turn: u32) -> Vec<Piece> {
             .step_by(2)
             .map(|start| start..(start + turn).min(length))
             .collect(),
+        weights: vec![],
         protected: vec![],
     };
     (0..pieces)
@@ -44,6 +45,7 @@ fn spec(labels: Labels, width: IdWidth) -> BatchSpec {
         sequence_length: SEQUENCE_LENGTH,
         pad_id: 0,
         labels,
+        loss_weights: packmill::recipe::LossWeights::Refuse,
         width,
         segment_multiple: 1,
         max_segments: None,

@@ -20,7 +20,7 @@ fn main() -> packmill::Result<()> {
     };
     println!(
         "{}",
-        std::any::type_name_of_val(&adapters::hf_flash::hf_flash(&batch))
+        std::any::type_name_of_val(&adapters::hf_flash::hf_flash(&batch)?)
     );
     Ok(())
 }

@@ -41,6 +41,63 @@ pub struct Cursor {
     pub place: u64,
 }
 
+/// A factor of a token's loss: above 0 and at most 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct LossWeight(f32);
+
+// Never NaN.
+impl Eq for LossWeight {}
+
+impl LossWeight {
+    /// The weight of every token that nothing is said of.
+    pub const ONE: LossWeight = LossWeight(1.0);
+
+    /// A weight of this size to the precision of f32; none where that is not above 0 or is above 1.
+    pub fn new(weight: f64) -> Option<LossWeight> {
+        let weight = weight as f32;
+        (weight > 0.0 && weight <= 1.0).then_some(LossWeight(weight))
+    }
+
+    /// What a stretch of this weight counts in a text of that one.
+    pub fn times(self, other: LossWeight) -> LossWeight {
+        // The product of two small ones may be none any more.
+        LossWeight((self.0 * other.0).max(f32::MIN_POSITIVE))
+    }
+
+    /// The number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+/// Trained tokens whose loss counts for less than that of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighted {
+    /// Which.
+    pub tokens: Span,
+    /// For how much.
+    pub weight: LossWeight,
+}
+
+/// What is trained of some tokens, and what of it for less than the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Targets {
+    /// Positions that carry a label: sorted, disjoint, not empty.
+    pub trained: Vec<Span>,
+    /// Of these the positions that weigh less than 1, likewise.
+    pub weights: Vec<Weighted>,
+}
+
+impl From<Vec<Span>> for Targets {
+    /// All of the same weight.
+    fn from(trained: Vec<Span>) -> Self {
+        Targets {
+            trained,
+            weights: Vec::new(),
+        }
+    }
+}
+
 /// One tokenized record with what is trained of it.
 ///
 /// Invariants: spans are sorted, disjoint, not empty and within `ids`. `ids` is not empty.
@@ -52,6 +109,8 @@ pub struct Example {
     pub ids: Vec<TokenId>,
     /// Positions that carry a label. Position 0 may be listed; it is never a target.
     pub trained: Vec<Span>,
+    /// Of the trained positions those that weigh less than 1.
+    pub weights: Vec<Weighted>,
     /// Positions that no cut may fall into (placeholder runs of pictures).
     pub protected: Vec<Span>,
 }
@@ -137,11 +196,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_weight_is_above_0_and_at_most_1() {
+        assert_eq!(LossWeight::new(1.0), Some(LossWeight::ONE));
+        assert_eq!(LossWeight::new(0.5).map(LossWeight::get), Some(0.5));
+        for none in [0.0, -0.0, -0.5, 1.001, f64::NAN, f64::INFINITY, 1e-60] {
+            assert_eq!(LossWeight::new(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn a_segments_first_token_is_never_a_target() {
         let example = Example {
             origin: Origin::default(),
             ids: vec![1; 10],
             trained: vec![0..3, 5..9],
+            weights: vec![],
             protected: vec![],
         };
         assert_eq!(example.num_label_tokens(&(0..10)), 2 + 4);

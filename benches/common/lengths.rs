@@ -19,6 +19,7 @@ pub(crate) fn piece(record: u64, length: usize) -> Piece {
             origin,
             ids: Vec::new(),
             trained: Vec::new(),
+            weights: Vec::new(),
             protected: Vec::new(),
         }),
         tokens: 0..u32::try_from(length).unwrap_or(u32::MAX),

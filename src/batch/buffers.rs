@@ -10,6 +10,7 @@ use super::ids::{IdWidth, Ids};
 use super::row::Row;
 use super::spec::BatchSpec;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::recipe::LossWeights;
 
 /// The unit of allocation: what makes every tensor begin at a multiple of 64 bytes, as DLPack asks of
 /// memory that is shared without a copy.
@@ -145,6 +146,8 @@ impl IdBuffer {
 pub(super) struct BatchBuffers {
     pub(super) input_ids: IdBuffer,
     pub(super) labels: IdBuffer,
+    /// Empty where the batch carries none.
+    pub(super) loss_weights: Aligned<f32>,
     pub(super) position_ids: Aligned<i32>,
     pub(super) segment_ids: Aligned<i32>,
     pub(super) cu_seqlens: Aligned<i32>,
@@ -173,6 +176,7 @@ impl BatchBuffers {
         let tokens = spec.tokens();
         self.input_ids.prepare(spec.width, tokens)?;
         self.labels.prepare(spec.width, tokens)?;
+        self.loss_weights.set_len(spec.weights())?;
         self.position_ids.set_len(tokens)?;
         self.segment_ids.set_len(tokens)
     }
@@ -204,19 +208,25 @@ impl BatchBuffers {
             input_ids: self.input_ids.as_ids().get(tokens.clone())?,
             labels: self.labels.as_ids().get(tokens.clone())?,
             form: spec.labels,
+            loss_weights: match spec.loss_weights {
+                LossWeights::Refuse => None,
+                LossWeights::Use => Some(self.loss_weights.as_slice().get(tokens.clone())?),
+            },
             position_ids: self.position_ids.as_slice().get(tokens.clone())?,
             segment_ids: self.segment_ids.as_slice().get(tokens)?,
         })
     }
 }
 
-/// Bytes of the four tensors whose size is fixed.
+/// Bytes of the tensors whose size is fixed.
 fn bytes(spec: &BatchSpec) -> usize {
     let ids = match spec.width {
         IdWidth::I32 => size_of::<i32>(),
         IdWidth::I64 => size_of::<i64>(),
     };
-    spec.tokens().saturating_mul(2 * ids + 2 * size_of::<i32>())
+    let weights = spec.weights().saturating_mul(size_of::<f32>());
+    let others = spec.tokens().saturating_mul(2 * ids + 2 * size_of::<i32>());
+    others.saturating_add(weights)
 }
 
 fn no_memory(spec: &BatchSpec, batches: usize) -> Error {
@@ -327,6 +337,7 @@ mod tests {
             sequence_length: 4096,
             pad_id: 0,
             labels: crate::recipe::Labels::Aligned,
+            loss_weights: LossWeights::Refuse,
             width: IdWidth::I64,
             segment_multiple: 1,
             max_segments: None,

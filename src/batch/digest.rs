@@ -1,7 +1,8 @@
 //! What rows were delivered, in one number: equal digests mean equal rows, whoever delivered them.
 //!
 //! A row's hash is XXH3-128 (seed 0) of the row's number in the stream as a little-endian u64, then of
-//! input_ids, aligned labels, position_ids and segment_ids as little-endian i32, whatever form the batch takes.
+//! input_ids, aligned labels, position_ids and segment_ids as little-endian i32, and, where batches carry them, of the
+//! aligned loss_weights as little-endian f32, whatever form the batch takes.
 //! The digest is the sum of the rows' hashes modulo 2^128, so that the parts of several ranks, and of the
 //! time before and after a resume, simply add up.
 
@@ -117,7 +118,26 @@ impl RowHasher {
         }
         self.narrow(row.position_ids);
         self.narrow(row.segment_ids);
+        match (row.loss_weights, row.form) {
+            (None, _) => {}
+            (Some(weights), Labels::Aligned) => self.weights(weights),
+            // As with labels: 0 goes with -100.
+            (Some(weights), Labels::Shifted) => {
+                self.weights(&[0.0]);
+                self.weights(weights.split_last().map_or(&[], |(_, kept)| kept));
+            }
+        }
         Digest(self.state.digest128())
+    }
+
+    fn weights(&mut self, weights: &[f32]) {
+        if cfg!(target_endian = "little") {
+            self.state.update(bytemuck::cast_slice(weights));
+            return;
+        }
+        for weight in weights {
+            self.state.update(&weight.to_le_bytes());
+        }
     }
 
     fn ids(&mut self, ids: Ids<'_>) {
@@ -196,12 +216,21 @@ mod tests {
             input_ids: Ids::I32(&[5, 6]),
             labels: Ids::I32(&[-100, 6]),
             form: Labels::Aligned,
+            loss_weights: None,
             position_ids: &[0, 1],
             segment_ids: &[1, 1],
         };
         assert_eq!(
             Digest::of_row(7, &row).to_string(),
             "3af0db7e16e1666ac558bdaea47f7179"
+        );
+        let weighted = Row {
+            loss_weights: Some(&[0.0, 0.5]),
+            ..row
+        };
+        assert_eq!(
+            Digest::of_row(7, &weighted).to_string(),
+            "f90de26ba1b4592070e172e132320168"
         );
     }
 }

@@ -4,7 +4,7 @@ use super::ids::Id;
 use super::spec::BatchSpec;
 use super::writer::internal;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Piece, TokenId};
+use crate::example::{Example, LossWeight, Piece, Span, TokenId, Weighted};
 use crate::recipe::Labels;
 
 /// Refuses a row that no packer gives.
@@ -42,6 +42,8 @@ pub(super) fn check(spec: &BatchSpec, pieces: &[Piece]) -> Result<()> {
 pub(super) struct RowSlices<'a, T> {
     pub(super) ids: &'a mut [T],
     pub(super) labels: &'a mut [T],
+    /// Empty where the batch carries none.
+    pub(super) weights: &'a mut [f32],
     pub(super) positions: &'a mut [i32],
     pub(super) segments: &'a mut [i32],
 }
@@ -53,6 +55,7 @@ impl<T: Id> RowSlices<'_, T> {
         let pad = T::from_token(spec.pad_id);
         let (mut at, mut targets) = (0, 0);
         self.labels.fill(T::IGNORE);
+        self.weights.fill(0.0);
         for (segment, piece) in (1..).zip(pieces) {
             let tokens = piece.ids();
             let end = at + tokens.len();
@@ -67,6 +70,9 @@ impl<T: Id> RowSlices<'_, T> {
                 spec.labels,
                 piece,
             );
+            if let Some(weights) = self.weights.get_mut(at..end) {
+                weigh(weights, spec.labels, piece);
+            }
             at = padded;
         }
         self.ids[at..].fill(pad);
@@ -99,14 +105,44 @@ fn copy_ids<T: Id>(to: &mut [T], tokens: &[TokenId]) -> Result<()> {
     Ok(())
 }
 
+/// Writes how much each label counts to where it stands.
+fn weigh(weights: &mut [f32], form: Labels, piece: &Piece) {
+    let Span { start, end } = piece.tokens;
+    let mut put = |tokens: &Span, weight: f32| {
+        let from = (tokens.start.max(start.saturating_add(1)) - start) as usize;
+        let to = tokens.end.min(end).saturating_sub(start) as usize;
+        if from < to {
+            weights[from - back(form)..to - back(form)].fill(weight);
+        }
+    };
+    let Example {
+        trained, weights, ..
+    } = &*piece.example;
+    // A piece of a long example may stand far behind its first spans.
+    let before = trained.partition_point(|span| span.end <= start);
+    for span in trained[before..].iter().take_while(|span| span.start < end) {
+        put(span, LossWeight::ONE.get());
+    }
+    let before = weights.partition_point(|lighter| lighter.tokens.end <= start);
+    let within = |lighter: &&Weighted| lighter.tokens.start < end;
+    for Weighted { tokens, weight } in weights[before..].iter().take_while(within) {
+        put(tokens, weight.get());
+    }
+}
+
+/// How far before its token a label stands.
+fn back(form: Labels) -> usize {
+    match form {
+        Labels::Aligned => 0,
+        Labels::Shifted => 1,
+    }
+}
+
 /// Copies the ids of trained runs to where their labels stand, and gives their number. A segment's first
 /// token is predicted from nothing and is never a target.
 fn copy_targets<T: Id>(labels: &mut [T], ids: &[T], form: Labels, piece: &Piece) -> u64 {
     let (start, end) = (piece.tokens.start, piece.tokens.end);
-    let back = match form {
-        Labels::Aligned => 0,
-        Labels::Shifted => 1,
-    };
+    let back = back(form);
     let trained = &piece.example.trained;
     // A piece of a long example may stand far behind its first spans.
     let before = trained.partition_point(|span| span.end <= start);

@@ -20,7 +20,7 @@
 
 use std::ops::Range;
 
-use crate::recipe::Labels;
+use crate::recipe::{Labels, LossWeights};
 
 pub mod adapters;
 
@@ -131,6 +131,13 @@ impl Batch {
     /// segment's last token. None where the batch carries aligned ones.
     pub fn shift_labels(&self) -> Option<Ids<'_>> {
         (self.spec.labels == Labels::Shifted).then(|| self.buffers.labels.as_ids())
+    }
+
+    /// How much each label counts, `[rows, sequence_length]`, in the form of the labels that the batch carries: 0
+    /// exactly where the label is -100, else above 0 and at most 1. None where the recipe asks for no weights
+    /// (`mask.weights`). A weighted mean divides by their sum.
+    pub fn loss_weights(&self) -> Option<&[f32]> {
+        (self.spec.loss_weights == LossWeights::Use).then(|| self.buffers.loss_weights.as_slice())
     }
 
     /// Positions, `[rows, sequence_length]`, from 0 in each run.

@@ -2,6 +2,7 @@
 
 use super::spec::BatchSpec;
 use crate::example::{IGNORE_INDEX, Piece};
+use crate::recipe::{Labels, LossWeights};
 
 /// What stands at one place of a row.
 #[derive(Clone, Copy)]
@@ -11,14 +12,17 @@ struct Slot {
     position: i32,
     real: bool,
     trained: bool,
+    weight: f32,
 }
 
 /// All that a batch of these rows must hold. Rows without pieces are filling rows.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Expected {
     pub(super) input_ids: Vec<i64>,
     pub(super) labels: Vec<i64>,
     pub(super) shift_labels: Vec<i64>,
+    /// In the form of the labels that the spec asks for; none where it asks for no weights.
+    pub(super) loss_weights: Option<Vec<f32>>,
     pub(super) position_ids: Vec<i32>,
     pub(super) segment_ids: Vec<i32>,
     pub(super) cu_seqlens: Vec<i32>,
@@ -33,9 +37,18 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn of(spec: &BatchSpec, rows: &[(u64, Vec<Piece>)]) -> Self {
         let mut expected = Expected::default();
+        let weighed = spec.loss_weights == LossWeights::Use;
+        expected.loss_weights = weighed.then(Vec::new);
         for (row, (number, pieces)) in rows.iter().enumerate() {
             let slots = slots(spec, pieces);
             expected.add_tensors(&slots);
+            if let Some(weights) = &mut expected.loss_weights {
+                let shifted = usize::from(spec.labels == Labels::Shifted);
+                weights.extend((0..slots.len()).map(|t| match slots.get(t + shifted) {
+                    Some(slot) if slot.segment == slots[t].segment => slot.weight,
+                    _ => 0.0,
+                }));
+            }
             for piece in pieces {
                 let origin = piece.example.origin;
                 expected.provenance.extend([
@@ -51,7 +64,7 @@ impl Expected {
                 ]);
             }
             if !pieces.is_empty() {
-                expected.digest = expected.digest.wrapping_add(hash(*number, &slots));
+                expected.digest = expected.digest.wrapping_add(hash(*number, &slots, weighed));
             }
         }
         expected.cu_seqlens.push(expected.input_ids.len() as i32);
@@ -96,6 +109,7 @@ fn slots(spec: &BatchSpec, pieces: &[Piece]) -> Vec<Slot> {
         position: 0,
         real: false,
         trained: false,
+        weight: 0.0,
     };
     let mut slots = Vec::new();
     for (k, piece) in pieces.iter().enumerate() {
@@ -112,6 +126,14 @@ fn slots(spec: &BatchSpec, pieces: &[Piece]) -> Vec<Slot> {
                 slot.real = true;
                 let within = piece.example.trained.iter().any(|span| span.contains(&at));
                 slot.trained = position > 0 && within;
+                if slot.trained {
+                    let own = piece
+                        .example
+                        .weights
+                        .iter()
+                        .find(|w| w.tokens.contains(&at));
+                    slot.weight = own.map_or(1.0, |own| own.weight.get());
+                }
             }
             slots.push(slot);
             position += 1;
@@ -127,7 +149,7 @@ fn slots(spec: &BatchSpec, pieces: &[Piece]) -> Vec<Slot> {
 }
 
 /// The row's hash in one shot over its bytes.
-fn hash(number: u64, slots: &[Slot]) -> u128 {
+fn hash(number: u64, slots: &[Slot], weighed: bool) -> u128 {
     let mut bytes = number.to_le_bytes().to_vec();
     let mut put = |value: &dyn Fn(&Slot) -> i32| {
         for slot in slots {
@@ -138,5 +160,8 @@ fn hash(number: u64, slots: &[Slot]) -> u128 {
     put(&|slot| label(slot) as i32);
     put(&|slot| slot.position);
     put(&|slot| slot.segment);
+    if weighed {
+        put(&|slot| slot.weight.to_bits() as i32);
+    }
     xxhash_rust::xxh3::xxh3_128(&bytes)
 }

@@ -4,7 +4,7 @@ use super::ids::Ids;
 use crate::recipe::Labels;
 
 /// One row's tensors, `[sequence_length]` each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row<'a> {
     /// The ids.
     pub input_ids: Ids<'a>,
@@ -12,6 +12,8 @@ pub struct Row<'a> {
     pub labels: Ids<'a>,
     /// Whether `labels` are aligned with `input_ids` or shifted.
     pub form: Labels,
+    /// How much each label counts, in the labels' form; none where the batch carries no weights.
+    pub loss_weights: Option<&'a [f32]>,
     /// Positions from 0 in each run.
     pub position_ids: &'a [i32],
     /// 1, 2, …; 0 is padding.

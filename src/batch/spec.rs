@@ -3,7 +3,7 @@
 use super::ids::IdWidth;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
-use crate::recipe::Labels;
+use crate::recipe::{Labels, LossWeights};
 
 /// The shape and form of every batch of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct BatchSpec {
     pub pad_id: TokenId,
     /// Which labels the batch carries.
     pub labels: Labels,
+    /// Whether the batch carries `loss_weights`.
+    pub loss_weights: LossWeights,
     /// Width of ids and labels.
     pub width: IdWidth,
     /// Each segment is padded to a multiple of this many tokens, which divides `sequence_length`; 1 pads none.
@@ -71,5 +73,13 @@ impl BatchSpec {
     /// Tokens a batch, padding included; in range once validated.
     pub(super) fn tokens(&self) -> usize {
         self.rows * self.sequence_length
+    }
+
+    /// Elements of `loss_weights`.
+    pub(super) fn weights(&self) -> usize {
+        match self.loss_weights {
+            LossWeights::Refuse => 0,
+            LossWeights::Use => self.tokens(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::naive::Expected;
 use super::*;
 use crate::error::Kind;
-use crate::example::{Ends, Example, Origin, Piece, Span, TokenId};
+use crate::example::{Ends, Example, LossWeight, Origin, Piece, Span, TokenId, Weighted};
 
 /// Rows of `rows × sequence_length` i32, aligned, nothing padded to a multiple.
 pub(super) fn spec(rows: usize, sequence_length: usize) -> BatchSpec {
@@ -16,6 +16,7 @@ pub(super) fn spec(rows: usize, sequence_length: usize) -> BatchSpec {
         sequence_length,
         pad_id: 0,
         labels: Labels::Aligned,
+        loss_weights: LossWeights::Refuse,
         width: IdWidth::I32,
         segment_multiple: 1,
         max_segments: None,
@@ -28,6 +29,7 @@ pub(super) fn piece(ids: Range<TokenId>, trained: &[Span]) -> Piece {
         origin: Origin::default(),
         ids: ids.collect(),
         trained: trained.to_vec(),
+        weights: vec![],
         protected: vec![],
     })
 }
@@ -71,6 +73,7 @@ fn seen(batch: &Batch, expected: &Expected) -> Expected {
         input_ids: batch.input_ids().iter().collect(),
         labels: list(batch.labels(), &expected.labels),
         shift_labels: list(batch.shift_labels(), &expected.shift_labels),
+        loss_weights: batch.loss_weights().map(<[f32]>::to_vec),
         position_ids: batch.position_ids().to_vec(),
         segment_ids: batch.segment_ids().to_vec(),
         cu_seqlens: batch.cu_seqlens().to_vec(),
@@ -85,7 +88,8 @@ fn seen(batch: &Batch, expected: &Expected) -> Expected {
 
 /// A piece of up to `most` tokens of an example that goes on before and behind it.
 fn any_piece(most: usize) -> impl Strategy<Value = Piece> {
-    let example = prop::collection::vec((any::<u16>(), any::<bool>()), 1..=most + 4);
+    let token = (any::<u16>(), any::<bool>(), 0_u8..5);
+    let example = prop::collection::vec(token, 1..=most + 4);
     let origin = (0_u32..3, any::<u32>(), any::<u32>(), 0_u32..3);
     (example, any::<prop::sample::Index>(), 1..=most, origin).prop_map(
         |(tokens, start, length, origin)| {
@@ -99,6 +103,16 @@ fn any_piece(most: usize) -> impl Strategy<Value = Piece> {
                     _ => trained.push(at..at + 1),
                 }
             }
+            let lighter = trained.iter().flat_map(|span| span.clone());
+            let lighter = lighter.filter_map(|at| {
+                let weight = f64::from(tokens[at as usize].2) / 4.0;
+                let weight = LossWeight::new(weight).filter(|weight| *weight < LossWeight::ONE)?;
+                Some(Weighted {
+                    tokens: at..at + 1,
+                    weight,
+                })
+            });
+            let weights = lighter.collect();
             Piece {
                 example: Arc::new(Example {
                     origin: Origin {
@@ -112,6 +126,7 @@ fn any_piece(most: usize) -> impl Strategy<Value = Piece> {
                     },
                     ids: tokens.iter().map(|token| u32::from(token.0)).collect(),
                     trained,
+                    weights,
                     protected: vec![],
                 }),
                 tokens: start as u32..end as u32,
@@ -128,38 +143,46 @@ fn any_batches() -> impl Strategy<Value = (BatchSpec, Vec<NumberedRows>)> {
         1_usize..9,
         prop::sample::select(vec![1_usize, 2, 3, 8]),
     );
-    let form = (any::<bool>(), any::<bool>(), 0_u32..70_000);
-    (shape, form).prop_flat_map(|((rows, multiples, multiple), (shifted, wide, pad_id))| {
-        let spec = BatchSpec {
-            rows,
-            sequence_length: multiples * multiple,
-            pad_id,
-            labels: if shifted {
-                Labels::Shifted
-            } else {
-                Labels::Aligned
-            },
-            width: if wide { IdWidth::I64 } else { IdWidth::I32 },
-            segment_multiple: multiple,
-            max_segments: None,
-        };
-        let row = prop::collection::vec(any_piece(spec.sequence_length), 1..8);
-        let row = (any::<u64>(), row).prop_map(move |(number, pieces)| {
-            let mut room = spec.sequence_length;
-            let fits = pieces.into_iter().filter(|piece| {
-                let padded = piece.len().next_multiple_of(multiple);
-                let fits = padded <= room;
-                room -= if fits { padded } else { 0 };
-                fits
+    let form = (any::<bool>(), any::<bool>(), any::<bool>(), 0_u32..70_000);
+    (shape, form).prop_flat_map(
+        |((rows, multiples, multiple), (shifted, wide, weighed, pad_id))| {
+            let spec = BatchSpec {
+                rows,
+                sequence_length: multiples * multiple,
+                pad_id,
+                labels: if shifted {
+                    Labels::Shifted
+                } else {
+                    Labels::Aligned
+                },
+                loss_weights: if weighed {
+                    LossWeights::Use
+                } else {
+                    LossWeights::Refuse
+                },
+                width: if wide { IdWidth::I64 } else { IdWidth::I32 },
+                segment_multiple: multiple,
+                max_segments: None,
+            };
+            let row = prop::collection::vec(any_piece(spec.sequence_length), 1..8);
+            let row = (any::<u64>(), row).prop_map(move |(number, pieces)| {
+                let mut room = spec.sequence_length;
+                let fits = pieces.into_iter().filter(|piece| {
+                    let padded = piece.len().next_multiple_of(multiple);
+                    let fits = padded <= room;
+                    room -= if fits { padded } else { 0 };
+                    fits
+                });
+                (number, fits.collect::<Vec<_>>())
             });
-            (number, fits.collect::<Vec<_>>())
-        });
-        let batch = (prop::collection::vec(row, rows), 0..=rows).prop_map(|(mut rows, real)| {
-            rows.iter_mut().skip(real).for_each(|row| row.1.clear());
-            rows
-        });
-        (Just(spec), prop::collection::vec(batch, 1..4))
-    })
+            let batch =
+                (prop::collection::vec(row, rows), 0..=rows).prop_map(|(mut rows, real)| {
+                    rows.iter_mut().skip(real).for_each(|row| row.1.clear());
+                    rows
+                });
+            (Just(spec), prop::collection::vec(batch, 1..4))
+        },
+    )
 }
 
 proptest! {
@@ -217,6 +240,29 @@ fn r2_shifted_labels_never_cross_a_segment() {
     let labels = batch.shift_labels().unwrap().as_i32().unwrap();
     assert_eq!(labels[..8], [12, 13, -100, 22, -100, -100, -100, -100]);
     assert_eq!(labels[8..], [-100, 33, 34, -100, -100, 37, 38, -100]);
+}
+
+#[test]
+fn weights_stand_where_their_labels_stand_and_are_0_elsewhere() {
+    let light = |tokens, weight| Weighted {
+        tokens,
+        weight: LossWeight::new(weight).unwrap(),
+    };
+    let mut first = piece(11..15, &[0..3]);
+    Arc::get_mut(&mut first.example).unwrap().weights = vec![light(0..2, 0.25)];
+    let rows = [vec![first, piece(21..23, &[0..2])]];
+    for (labels, expected) in [
+        (Labels::Aligned, [0.0, 0.25, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+        (Labels::Shifted, [0.25, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+    ] {
+        let spec = BatchSpec {
+            labels,
+            loss_weights: LossWeights::Use,
+            ..spec(1, 8)
+        };
+        assert_eq!(batch(spec, &rows).loss_weights(), Some(&expected[..]));
+    }
+    assert_eq!(batch(spec(1, 8), &rows).loss_weights(), None);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::spec::BatchSpec;
 use super::{Batch, Totals};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::Piece;
+use crate::recipe::LossWeights;
 
 /// Writes batch after batch of one shape. Give it rows until it [`is_full`](BatchWriter::is_full), then
 /// [`finish`](BatchWriter::finish).
@@ -210,18 +211,23 @@ impl Open {
 }
 
 impl BatchBuffers {
-    /// Writes row `index` of all four tensors; gives the targets that count after the shift.
+    /// Writes row `index` of all tensors of fixed size; gives the targets that count after the shift.
     fn write_row(&mut self, spec: &BatchSpec, index: usize, pieces: &[Piece]) -> Result<u64> {
         let start = index * spec.sequence_length;
         let tokens = start..start + spec.sequence_length;
         let positions = part(&mut self.position_ids, &tokens)?;
         let segments = part(&mut self.segment_ids, &tokens)?;
+        let weights = match spec.loss_weights {
+            LossWeights::Refuse => &mut [],
+            LossWeights::Use => part(&mut self.loss_weights, &tokens)?,
+        };
         match (&mut self.input_ids, &mut self.labels) {
             (IdBuffer::I32(ids), IdBuffer::I32(labels)) => {
                 let (ids, labels) = (part(ids, &tokens)?, part(labels, &tokens)?);
                 RowSlices {
                     ids,
                     labels,
+                    weights,
                     positions,
                     segments,
                 }
@@ -232,6 +238,7 @@ impl BatchBuffers {
                 RowSlices {
                     ids,
                     labels,
+                    weights,
                     positions,
                     segments,
                 }

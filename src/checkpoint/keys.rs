@@ -5,8 +5,8 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    FieldLoss, Fields, MaskConfig, OnExhausted, PackConfig, Render, ScheduleEntry, SourceConfig,
-    Strategy, TemplateConfig, Train,
+    FieldLoss, Fields, LossWeights, MaskConfig, OnExhausted, PackConfig, Render, ScheduleEntry,
+    SourceConfig, Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -144,6 +144,7 @@ impl Keys {
             end_of_turn,
             reasoning,
             tool_calls,
+            weights,
         } = mask;
         self.add("mask.train", word(train));
         self.add("mask.roles", roles.join(", "));
@@ -156,6 +157,9 @@ impl Keys {
             if *loss == FieldLoss::Skip {
                 self.add(name, word(loss));
             }
+        }
+        if *weights == LossWeights::Use {
+            self.add("mask.weights", word(weights));
         }
         if *train == Train::Markers {
             self.add("mask.markers", object(markers));

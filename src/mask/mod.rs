@@ -24,6 +24,8 @@ mod select;
 
 mod spans;
 
+mod weigh;
+
 use crate::example::TokenId;
 
 pub use completion::{completion, completion_start};
@@ -32,6 +34,7 @@ pub use markers::{MissingMarker, marked_answers, marked_tokens};
 pub use overlap::{Offsets, spans_to_tokens};
 pub use select::{Turn, last_owner, select, trained_turns};
 pub use spans::{all, has_target, merge, num_targets};
+pub use weigh::weigh;
 
 /// A tokenized text. `ids` and `offsets` have the same length.
 #[derive(Debug, Clone, Copy)]

@@ -85,6 +85,7 @@ mod tests {
                 origin: crate::example::Origin::default(),
                 ids: vec![0; LEN as usize],
                 trained,
+                weights: Vec::new(),
                 protected: Vec::new(),
             };
             prop_assert_eq!(example.num_label_tokens(&(0..LEN)), naive);

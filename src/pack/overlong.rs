@@ -1,7 +1,7 @@
 //! What becomes of an example before it is packed: whole, cut, split or dropped, every token accounted for.
 
 use super::concat::cut_before;
-use crate::example::{Ends, Example, Piece, Span, TokenId};
+use crate::example::{Ends, Example, Piece, Span, TokenId, Weighted};
 use crate::ledger::Reason;
 use crate::recipe::{Overlong, PackConfig, Strategy};
 use crate::{Error, Kind, Result, Stage};
@@ -78,10 +78,16 @@ fn truncate(example: Example, row: usize) -> Fitted {
         let beginning = spans.iter().filter(|span| span.start < end);
         beginning.map(|s| s.start..s.end.min(end)).collect()
     };
+    let lighter = example.weights.iter().filter(|w| w.tokens.start < end);
+    let lighter = lighter.map(|w| Weighted {
+        tokens: w.tokens.start..w.tokens.end.min(end),
+        weight: w.weight,
+    });
     let example = Example {
         origin: example.origin,
         ids: example.ids[..end as usize].to_vec(),
         trained: within(&example.trained),
+        weights: lighter.collect(),
         protected: within(&example.protected),
     };
     keep(piece(Arc::new(example), 0..end), tokens)
@@ -169,18 +175,25 @@ fn piece(example: Arc<Example>, tokens: Span) -> Piece {
 
 /// The example's first token, then those from `start` ≥ 1 on.
 fn behind_bos(example: &Example, start: u32) -> Example {
+    let behind =
+        |span: &Span| span.start.max(start) + 1 - start..(span.end + 1).saturating_sub(start);
     let shifted = |spans: &[Span]| -> Vec<Span> {
         let first = spans.iter().any(|span| span.start == 0).then_some(0..1);
-        let behind =
-            |span: &Span| span.start.max(start) + 1 - start..(span.end + 1).saturating_sub(start);
         let rest = spans.iter().filter(|span| span.end > start).map(behind);
         first.into_iter().chain(rest).collect()
     };
+    // The first token is no target, so its weight is of no account.
+    let lighter = example.weights.iter().filter(|w| w.tokens.end > start);
+    let lighter = lighter.map(|w| Weighted {
+        tokens: behind(&w.tokens),
+        weight: w.weight,
+    });
     let rest = &example.ids[(start as usize).min(example.ids.len())..];
     Example {
         origin: example.origin,
         ids: example.ids.iter().take(1).chain(rest).copied().collect(),
         trained: shifted(&example.trained),
+        weights: lighter.collect(),
         protected: shifted(&example.protected),
     }
 }

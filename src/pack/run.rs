@@ -2,7 +2,7 @@
 //! delivered when its recipe was changed.
 
 use super::overlong::{self, Fitted};
-use crate::example::{Example, Piece, Span};
+use crate::example::{Example, Piece, Span, Weighted};
 use crate::recipe::PackConfig;
 use crate::{Error, Kind, Result, Stage};
 use std::sync::Arc;
@@ -25,11 +25,19 @@ pub fn fit(example: &Example, run: Span, config: &PackConfig) -> Result<Fitted> 
             .map(|span| span.start.max(run.start)..span.end.min(run.end));
         clipped.filter(|span| span.start < span.end).collect()
     };
+    let lighter = example.weights.iter().filter_map(|w| {
+        let tokens = w.tokens.start.max(run.start)..w.tokens.end.min(run.end);
+        (tokens.start < tokens.end).then_some(Weighted {
+            tokens,
+            weight: w.weight,
+        })
+    });
     // What lies behind the run is not kept in memory while its pieces wait in a pool.
     let whole = Arc::new(Example {
         origin: example.origin,
         ids: example.ids.iter().copied().take(run.end as usize).collect(),
         trained: within(&example.trained),
+        weights: lighter.collect(),
         protected: within(&example.protected),
     });
     let shifted = |spans: &[Span]| -> Vec<Span> {
@@ -42,6 +50,8 @@ pub fn fit(example: &Example, run: Span, config: &PackConfig) -> Result<Fitted> 
         origin: example.origin,
         ids: ids.to_vec(),
         trained: shifted(&whole.trained),
+        // Pieces are of the whole, which has them.
+        weights: Vec::new(),
         protected: shifted(&whole.protected),
     };
     // Without a beginning-of-sequence token no piece is of other tokens than the example's own.
@@ -78,7 +88,7 @@ mod tests {
             let spans = |range: Span| -> Vec<Span> {
                 range.clone().filter(|&at| trained[at as usize]).map(|at| at - range.start..at + 1 - range.start).collect()
             };
-            let example = Example { ids: (0..length).collect(), trained: spans(0..length), origin: Default::default(), protected: Vec::new() };
+            let example = Example { ids: (0..length).collect(), trained: spans(0..length), weights: Vec::new(), origin: Default::default(), protected: Vec::new() };
             let alone = Example { ids: (start..end).collect(), trained: spans(start..end), ..example.clone() };
             let (strategy, overlong) = [
                 (Strategy::Knapsack, Overlong::Truncate),
@@ -101,6 +111,7 @@ mod tests {
         let example = Example {
             ids: vec![1; 5],
             trained: std::iter::once(0..5).collect(),
+            weights: Vec::new(),
             origin: Default::default(),
             protected: Vec::new(),
         };

@@ -187,6 +187,7 @@ impl LoaderBuilder {
             sequence_length: recipe.pack.sequence_length,
             pad_id: model.tokenizer.pad,
             labels: recipe.batch.labels,
+            loss_weights: recipe.loss_weights(),
             width: self.width,
             segment_multiple: recipe.pack.segment_multiple,
             max_segments: recipe.pack.max_segments,

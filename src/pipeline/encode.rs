@@ -4,12 +4,12 @@
 
 use super::templates::Templates;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Example, Origin, Span};
+use crate::example::{Example, LossWeight, Origin, Targets};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
-use crate::recipe::{FieldLoss, MaskConfig, Render, Train};
+use crate::recipe::{FieldLoss, LossWeights, MaskConfig, Render, Train};
 use crate::render::row::{GivenLabels, Row, RowReader, Shape};
-use crate::render::{ChatTemplate, Conversation, Ending, Extent, Rendered, Turns};
+use crate::render::{ChatTemplate, Conversation, Detail, Ending, Extent, Message, Rendered, Turns};
 use crate::stats::{Lap, Stats};
 use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
 use std::ops::Range;
@@ -167,9 +167,9 @@ impl Encoder {
             Row::Tokens { ids, trained } => {
                 scratch.render.add(1, line.len(), lap.lap());
                 self.tokenizer.engine.check_ids(&ids)?;
-                let trained = self.given(&ids, trained)?;
+                let targets = self.given(&ids, trained)?;
                 scratch.encoding.ids = ids;
-                Masked::Trained(trained)
+                Masked::Trained(targets)
             }
         };
         scratch.mask.add(scratch.encoding.ids.len(), 0, lap.lap());
@@ -189,7 +189,7 @@ impl Encoder {
         scratch.render.add(1, line_bytes, lap.lap());
         self.tokenize(&rendered.text, lap, scratch)?;
         let ids = &scratch.encoding.ids;
-        let flagged = chat.messages.iter().any(|m| m.train.is_some());
+        let flagged = chat.messages.iter().any(Message::speaks_for_itself);
         if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
             return Err(Error::new(Kind::Mask, Stage::Mask, "messages have train or weight of their own, which this policy cannot follow")
                 .remedy("use train: assistant with a template that has generation tags, or take the flags out of the rows"));
@@ -201,15 +201,16 @@ impl Encoder {
                     && self.mask.train == Train::Assistant
                     && self.only_assistants()
                     && self.trains_all_fields();
-                let parts: Vec<_> = if simple {
+                if simple {
                     let whole = rendered.spans.iter().map(|s| (s.clone(), Extent::Whole));
-                    whole.collect()
-                } else {
-                    let turns = template.turns(chat, &rendered)?;
-                    let turns = self.trained_turns(chat, &turns)?;
-                    self.trained_parts(template, chat, &rendered, &turns)?
-                };
-                Ok(self.masked(&parts, &rendered.text, scratch))
+                    let parts: Vec<_> = whole.collect();
+                    return Ok(self.masked(&parts, &[], &rendered.text, scratch));
+                }
+                let turns = template.turns(chat, &rendered)?;
+                let turns = self.trained_turns(chat, &turns)?;
+                let parts = self.trained_parts(template, chat, &rendered, &turns)?;
+                let lighter = self.lighter(template, chat, &rendered, &turns)?;
+                Ok(self.masked(&parts, &lighter, &rendered.text, scratch))
             }
             Train::Completion => {
                 let Some(prompt_len) = prompt_len else {
@@ -227,9 +228,10 @@ impl Encoder {
                     SpecialTokens::Leave,
                     &mut scratch.prompt,
                 )?;
-                Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, ids)))
+                let trained = mask::completion(&scratch.prompt.ids, ids);
+                Ok(Masked::Trained(trained.into()))
             }
-            Train::All => Ok(Masked::Trained(mask::all(ids.len()))),
+            Train::All => Ok(Masked::Trained(mask::all(ids.len()).into())),
             Train::Markers => self.markers(&rendered.text, scratch),
         }
     }
@@ -260,10 +262,61 @@ impl Encoder {
         template.without_fields(chat, rendered, turns, reasoning, tool_calls)
     }
 
-    /// The tokens of those parts of the text whose encoding is in the scratch.
+    /// What of turns counts for less, in the text, because the row says so: of messages and of what they say.
+    pub(super) fn lighter(
+        &self,
+        template: &ChatTemplate,
+        chat: &Conversation,
+        rendered: &Rendered,
+        turns: &Turns,
+    ) -> Result<Vec<(Range<usize>, Option<LossWeight>)>> {
+        self.refuse_unasked(chat)?;
+        let weight_of = |message: usize| {
+            let message = chat.messages.get(message);
+            message.map_or(LossWeight::ONE, |message| message.weight)
+        };
+        let whole = turns.spans.iter().zip(&turns.owners);
+        let whole = whole.map(|(span, owner)| (span.clone(), weight_of(*owner)));
+        let mut lighter: Vec<_> = whole
+            .filter(|(_, weight)| *weight < LossWeight::ONE)
+            .map(|(span, weight)| (span, Some(weight)))
+            .collect();
+        let stretches = template.lighter(chat, rendered, |of| turns.owners.contains(&of))?;
+        lighter.extend(stretches.into_iter().map(|stretch| {
+            let own = weight_of(stretch.message);
+            (stretch.text, stretch.weight.map(|weight| weight.times(own)))
+        }));
+        Ok(lighter)
+    }
+
+    /// Refuses weights that the recipe does not ask for, and parts that are to be trained in a message that is not.
+    fn refuse_unasked(&self, chat: &Conversation) -> Result<()> {
+        let wants = |detail: &Detail| detail.weight.is_some() && detail.part.is_some();
+        let trained = self.trained_messages(chat);
+        for ((index, message), trained) in chat.messages.iter().enumerate().zip(trained) {
+            if message.is_weighted() && self.mask.weights == LossWeights::Refuse {
+                return Err(weighted(format!("message {index} has a weight")));
+            }
+            // Its own word counts more than its parts'.
+            let refuses = message.train == Some(false);
+            if !trained && !refuses && message.details.iter().any(wants) {
+                let message = format!(
+                    "a part of message {index} should be trained, and the message, of role {:?}, is not",
+                    message.role
+                );
+                return Err(Error::new(Kind::Mask, Stage::Mask, message).remedy(
+                    "give the message train: true, add its role to mask.roles, or take the part's flag out",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens of those parts of the text whose encoding is in the scratch, and what of them is `lighter`.
     pub(super) fn masked(
         &self,
         parts: &[(Range<usize>, Extent)],
+        lighter: &[(Range<usize>, Option<LossWeight>)],
         text: &str,
         scratch: &Scratch,
     ) -> Masked {
@@ -280,7 +333,14 @@ impl Encoder {
                 (Extent::End, false) => None,
             }
         });
-        Masked::Trained(mask::merge(runs.collect()))
+        let trained = mask::merge(runs.collect());
+        if lighter.is_empty() {
+            return Masked::Trained(trained.into());
+        }
+        let runs = lighter.iter();
+        let runs = runs.filter_map(|(span, weight)| Some((offsets.run(span)?, *weight)));
+        let runs: Vec<_> = runs.collect();
+        Masked::Trained(mask::weigh(trained, &runs))
     }
 
     /// Which messages are trained: by a message's own flag, else by its role.
@@ -337,14 +397,15 @@ impl Encoder {
             .tokenize
             .add(scratch.encoding.ids.len(), text.len(), lap.lap());
         match self.mask.train {
-            Train::All => Ok(Masked::Trained(mask::all(scratch.encoding.ids.len()))),
+            Train::All => Ok(Masked::Trained(mask::all(scratch.encoding.ids.len()).into())),
             Train::Completion => {
                 let Some(prompt) = prompt else {
                     return Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
                         .remedy("use train: all for plain text"));
                 };
                 self.tokenizer.encode_plain(prompt, &mut scratch.prompt)?;
-                Ok(Masked::Trained(mask::completion(&scratch.prompt.ids, &scratch.encoding.ids)))
+                let trained = mask::completion(&scratch.prompt.ids, &scratch.encoding.ids);
+                Ok(Masked::Trained(trained.into()))
             }
             Train::Markers => self.markers(&text, scratch),
             Train::Assistant | Train::LastAssistant => {
@@ -365,16 +426,21 @@ impl Encoder {
         let Encoding { ids, offsets } = &scratch.encoding;
         Ok(
             match mask::marked_tokens(&Tokens { text, ids, offsets }, markers) {
-                Ok(trained) => Masked::Trained(trained),
+                Ok(trained) => Masked::Trained(trained.into()),
                 Err(_) => Masked::NoMarker,
             },
         )
     }
 
-    fn given(&self, ids: &[u32], given: GivenLabels) -> Result<Vec<Span>> {
+    fn given(&self, ids: &[u32], given: GivenLabels) -> Result<Targets> {
         match (given, self.mask.train) {
-            (GivenLabels::Spans(trained), _) => Ok(trained),
-            (GivenLabels::None, Train::All) => Ok(mask::all(ids.len())),
+            (GivenLabels::Targets(targets), _)
+                if !targets.weights.is_empty() && self.mask.weights == LossWeights::Refuse =>
+            {
+                Err(weighted("the loss mask has a weight".to_owned()))
+            }
+            (GivenLabels::Targets(targets), _) => Ok(targets),
+            (GivenLabels::None, Train::All) => Ok(mask::all(ids.len()).into()),
             (GivenLabels::None, _) => Err(Error::new(
                 Kind::Mask,
                 Stage::Mask,
@@ -395,7 +461,7 @@ impl Encoder {
 
 /// A masked text: its ids are in the scratch.
 pub(super) enum Masked {
-    Trained(Vec<Span>),
+    Trained(Targets),
     NoMarker,
 }
 
@@ -408,17 +474,25 @@ pub(super) fn example(origin: Origin, masked: Masked, scratch: &Scratch) -> Enco
     };
     match masked {
         Masked::NoMarker => Err(dropped(Reason::NoMarker)),
-        Masked::Trained(trained) if !mask::has_target(&trained) => {
+        Masked::Trained(targets) if !mask::has_target(&targets.trained) => {
             Err(dropped(Reason::NoTrainedToken))
         }
-        Masked::Trained(trained) => Ok(Example {
+        Masked::Trained(Targets { trained, weights }) => Ok(Example {
             origin,
             // A fresh vector of the exact size: examples wait in pools, scratch does not.
             ids: ids.as_slice().to_vec(),
             trained,
+            weights,
             protected: Vec::new(),
         }),
     }
+}
+
+fn weighted(what: String) -> Error {
+    let message = format!("{what} between 0 and 1, and mask.weights refuses those");
+    Error::new(Kind::Mask, Stage::Mask, message).remedy(
+        "set mask.weights: use and multiply the loss by the batches' loss_weights, or round it to 0 or 1",
+    )
 }
 
 /// Refuses, when a source is opened, what could only fail at its first record.

@@ -121,7 +121,8 @@ impl Encoder {
             owners: own,
         };
         let parts = self.trained_parts(template, conversation, rendered, &turns)?;
-        Ok(self.masked(&parts, &rendered.text, scratch))
+        let lighter = self.lighter(template, conversation, rendered, &turns)?;
+        Ok(self.masked(&parts, &lighter, &rendered.text, scratch))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct MaskConfig {
     pub reasoning: FieldLoss,
     /// Calls of tools.
     pub tool_calls: FieldLoss,
+    /// Weights between 0 and 1 that rows bring.
+    pub weights: LossWeights,
 }
 
 impl Default for MaskConfig {
@@ -31,6 +33,7 @@ impl Default for MaskConfig {
             end_of_turn: true,
             reasoning: FieldLoss::default(),
             tool_calls: FieldLoss::default(),
+            weights: LossWeights::default(),
         }
     }
 }
@@ -62,6 +65,17 @@ pub enum FieldLoss {
     Train,
     /// It is context.
     Skip,
+}
+
+/// What a weight between 0 and 1 does that a row gives to a message, a part or a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum LossWeights {
+    /// Its record is refused. The default: a trainer that does not ask for `loss_weights` would train it in full.
+    #[default]
+    Refuse,
+    /// Batches carry `loss_weights`, and it is in them.
+    Use,
 }
 
 /// The texts that begin an answer and a question.
@@ -125,6 +139,16 @@ pub(super) static KEYS: Section = Section {
             "Whether the tool calls in trained turns are trained; skip leaves out what stands \
              between the content and the end-of-turn token.",
         ),
+        key(
+            "weights",
+            Shape::Choice(&[
+                choice("refuse", "Their records are refused."),
+                choice("use", "Batches carry loss_weights."),
+            ]),
+            "What weights between 0 and 1 do that rows give to messages, parts or tokens; with \
+             use every batch carries loss_weights.",
+        )
+        .elsewhere(&["loss_weights", "loss_scale"]),
     ],
 };
 

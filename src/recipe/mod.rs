@@ -45,7 +45,7 @@ mod tests;
 
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
-pub use mask::{FieldLoss, Markers, MaskConfig, Train};
+pub use mask::{FieldLoss, LossWeights, Markers, MaskConfig, Train};
 pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
 pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
@@ -145,6 +145,16 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// Whether batches carry `loss_weights`: where any source's mask uses weights.
+    pub fn loss_weights(&self) -> LossWeights {
+        let masks = self.sources.iter();
+        let mut masks = masks.map(|source| source.mask.as_ref().unwrap_or(&self.mask));
+        match masks.any(|mask| mask.weights == LossWeights::Use) {
+            true => LossWeights::Use,
+            false => LossWeights::Refuse,
+        }
+    }
+
     /// Reads a recipe's YAML text. `folder` is what its relative paths are relative to.
     ///
     /// # Errors

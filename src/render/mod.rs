@@ -32,6 +32,7 @@ pub mod template;
 
 mod clock;
 mod concat;
+mod details;
 mod environment;
 mod fields;
 mod filters;
@@ -52,7 +53,8 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
-pub use conversation::{Conversation, Message};
+pub use conversation::{Conversation, Detail, Message};
+pub use details::Lighter;
 pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;
 pub use number::BigInt;

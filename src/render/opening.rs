@@ -54,11 +54,7 @@ impl Form {
 
     fn message(self, role: &str, text: &str, more: Vec<(&str, Value)>) -> Message {
         let pairs = [("role", Value::from(role)), ("content", self.content(text))];
-        Message {
-            role: role.to_owned(),
-            value: Value::from_pairs(pairs.into_iter().chain(more)),
-            train: None,
-        }
+        Message::new(role, Value::from_pairs(pairs.into_iter().chain(more)))
     }
 }
 

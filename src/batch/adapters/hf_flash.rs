@@ -4,8 +4,9 @@
 //! across their segments; with the four `cu_seq_lens` and `max_length` keywords nothing is detected. Layers
 //! without attention (Mamba, gated delta nets, convolutions) ignore positions and need `seq_idx`.
 
-use super::{LabelTensor, aligned_labels};
+use super::{LabelTensor, aligned_labels, without_weights};
 use crate::batch::{Batch, Ids};
+use crate::error::Result;
 
 /// Keyword arguments of a model's `forward`. Every tensor has shape `[1, rows × sequence_length]` but the two
 /// `cu_seq_lens`, `[runs + 1]`. There is no `attention_mask`, on purpose.
@@ -32,12 +33,17 @@ pub struct HfFlash<'a> {
 }
 
 /// The batch for a Hugging Face model with FlashAttention.
-pub fn hf_flash(batch: &Batch) -> HfFlash<'_> {
+///
+/// # Errors
+///
+/// [`Kind::Recipe`](crate::Kind::Recipe) for a batch with `loss_weights`: the models' own loss takes none.
+pub fn hf_flash(batch: &Batch) -> Result<HfFlash<'_>> {
+    without_weights(batch, "the loss of Hugging Face models")?;
     let mut seq_idx = Vec::with_capacity(batch.position_ids().len());
     for (index, run) in (0..).zip(batch.runs()) {
         seq_idx.resize(run.end, index);
     }
-    HfFlash {
+    Ok(HfFlash {
         input_ids: batch.input_ids(),
         labels: aligned_labels(batch),
         shift_labels: batch.shift_labels(),
@@ -47,7 +53,7 @@ pub fn hf_flash(batch: &Batch) -> HfFlash<'_> {
         max_length_q: batch.max_seqlen(),
         max_length_k: batch.max_seqlen(),
         seq_idx,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -60,7 +66,7 @@ mod tests {
     #[test]
     fn r7_rows_are_flattened_with_offsets_over_all_of_them() {
         let batch = two_rows(spec(2, 8));
-        let form = hf_flash(&batch);
+        let form = hf_flash(&batch).unwrap();
         let ids = [11, 12, 13, 21, 22, 0, 0, 0, 31, 32, 33, 34, 35, 36, 37, 38];
         assert_eq!(form.input_ids, Ids::I32(&ids));
         assert_eq!(
@@ -77,7 +83,7 @@ mod tests {
     fn r30_layers_without_attention_see_the_segments() {
         let batch = two_rows(spec(2, 8));
         let expected = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3];
-        assert_eq!(hf_flash(&batch).seq_idx, expected);
+        assert_eq!(hf_flash(&batch).unwrap().seq_idx, expected);
     }
 
     #[test]
@@ -87,7 +93,7 @@ mod tests {
             labels: Labels::Shifted,
             ..spec(2, 8)
         });
-        let form = hf_flash(&batch);
+        let form = hf_flash(&batch).unwrap();
         assert_eq!(form.shift_labels, batch.shift_labels());
         assert_eq!(Some(form.labels.ids()), aligned.labels());
     }

@@ -2,7 +2,7 @@
 //!
 //! There the loss counts where `targets_segmentation` is not 0, and -100 means nothing.
 
-use super::shifted_labels;
+use super::{shifted_labels, without_weights};
 use crate::batch::{Batch, IdWidth};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::IGNORE_INDEX;
@@ -33,8 +33,10 @@ impl MaxText<'_> {
 ///
 /// # Errors
 ///
-/// [`Kind::Recipe`] for a batch of i64 ids: nothing is converted behind the writer's back.
+/// [`Kind::Recipe`] for a batch of i64 ids: nothing is converted behind the writer's back; and for one with
+/// `loss_weights`: the loss counts a target or not.
 pub fn maxtext(batch: &Batch) -> Result<MaxText<'_>> {
+    without_weights(batch, "MaxText")?;
     let labels = shifted_labels(batch);
     let (Some(inputs), Some(labels)) = (batch.input_ids().as_i32(), labels.ids().as_i32()) else {
         return Err(Error::new(

@@ -8,6 +8,7 @@ use super::{LabelTensor, shifted_labels};
 use crate::batch::{Batch, Ids};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::IGNORE_INDEX;
+use crate::recipe::Labels;
 
 /// How the trainer splits a micro-batch's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct MegatronThd<'a> {
     pub tokens: Ids<'a>,
     /// Shifted labels, as the next token may lie on another rank; -100 where `loss_mask` is 0.
     pub labels: LabelTensor<'a>,
-    /// 1 where the label counts, else 0.
+    /// How much the label counts: its loss weight, 1 in a batch without weights; 0 where it is -100.
     pub loss_mask: Vec<f32>,
     /// Positions from 0 in each run.
     pub position_ids: &'a [i32],
@@ -74,14 +75,13 @@ pub struct MegatronThd<'a> {
 pub fn megatron_thd(batch: &Batch, parallel: TokenParallel) -> Result<MegatronThd<'_>> {
     check(batch, parallel)?;
     let labels = shifted_labels(batch);
-    let counts = |label: i64| {
-        if label == i64::from(IGNORE_INDEX) {
-            0.0
-        } else {
-            1.0
-        }
+    let counts = |label: i64| f32::from(label != i64::from(IGNORE_INDEX));
+    let loss_mask = match (batch.loss_weights(), batch.spec().labels) {
+        (None, _) => labels.ids().iter().map(counts).collect(),
+        (Some(weights), Labels::Shifted) => weights.to_vec(),
+        // A segment's first token has weight 0, so none comes from another segment.
+        (Some(weights), Labels::Aligned) => weights.iter().skip(1).copied().chain([0.0]).collect(),
     };
-    let loss_mask = labels.ids().iter().map(counts).collect();
     let total_tokens = batch.position_ids().len();
     let mut padding_mask = Vec::with_capacity(total_tokens);
     let mut cu_seqlens_q = Vec::with_capacity(batch.cu_seqlens().len());

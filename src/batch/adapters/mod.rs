@@ -16,6 +16,7 @@
 
 use super::Batch;
 use super::ids::{Id, IdVec, Ids};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::Labels;
 
 pub mod flex;
@@ -49,6 +50,17 @@ impl LabelTensor<'_> {
             LabelTensor::Built(ids) => ids.as_ids(),
         }
     }
+}
+
+/// Refuses a batch whose `loss_weights` a consumer would leave out without a word.
+fn without_weights(batch: &Batch, consumer: &str) -> Result<()> {
+    if batch.loss_weights().is_none() {
+        return Ok(());
+    }
+    let message = format!("{consumer} has no place for loss_weights, and this batch carries some");
+    Err(Error::new(Kind::Recipe, Stage::Batch, message).remedy(
+        "set mask.weights: refuse, or take the batch itself and weigh the loss of each label by its loss_weights",
+    ))
 }
 
 /// The labels aligned with `input_ids`, whatever form the batch holds.

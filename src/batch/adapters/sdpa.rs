@@ -3,7 +3,7 @@
 //! The mask costs rows × sequence_length² bytes. Hugging Face models build the same one by themselves from
 //! `position_ids`, where no mask is given; it is for consumers that do not.
 
-use super::{LabelTensor, aligned_labels};
+use super::{LabelTensor, aligned_labels, without_weights};
 use crate::batch::{Batch, Ids};
 use crate::error::{Error, Kind, Result, Stage};
 
@@ -28,8 +28,10 @@ pub struct Sdpa<'a> {
 ///
 /// # Errors
 ///
-/// [`Kind::Limit`] where the mask has more bytes than memory can be asked for.
+/// [`Kind::Limit`] where the mask has more bytes than memory can be asked for; [`Kind::Recipe`] for a batch with
+/// `loss_weights`: the models' own loss takes none.
 pub fn sdpa(batch: &Batch) -> Result<Sdpa<'_>> {
+    without_weights(batch, "the loss of Hugging Face models")?;
     let (tokens, length) = (batch.position_ids().len(), batch.sequence_length());
     let mut attention_mask = Vec::new();
     let room = tokens

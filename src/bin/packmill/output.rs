@@ -62,7 +62,7 @@ impl Output {
             (None, None) => anyhow::bail!("a batch without labels"),
         };
         let provenance = bytemuck::cast_slice::<i64, u8>(batch.provenance()).to_vec();
-        let tensors: Vec<(&str, Tensor)> = vec![
+        let mut tensors: Vec<(&str, Tensor)> = vec![
             ("input_ids", (table.to_vec(), ids(batch.input_ids()))),
             (labels.0, (table.to_vec(), ids(labels.1))),
             ("position_ids", (table.to_vec(), i32s(batch.position_ids()))),
@@ -77,6 +77,10 @@ impl Output {
                 ),
             ),
         ];
+        if let Some(weights) = batch.loss_weights() {
+            let bytes = bytemuck::cast_slice::<f32, u8>(weights).to_vec();
+            tensors.push(("loss_weights", (table.to_vec(), (Dtype::F32, bytes))));
+        }
         let views = tensors
             .iter()
             .map(|(name, (shape, (dtype, data)))| {

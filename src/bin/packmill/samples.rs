@@ -3,9 +3,11 @@
 use crate::{args, stdio};
 use anyhow::Result;
 use packmill::pipeline::{Model, Samples};
+use packmill::recipe::LossWeights;
 use packmill::{Example, IGNORE_INDEX};
 use serde::Serialize;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -18,6 +20,8 @@ enum Line<'a> {
         example: u32,
         input_ids: &'a [u32],
         labels: Vec<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        loss_weights: Option<Vec<f32>>,
     },
     Dropped {
         source: &'a str,
@@ -36,12 +40,17 @@ pub(crate) fn run(args: &args::Samples) -> Result<()> {
         Some(path) => Box::new(stdio::create(path)?),
         None => Box::new(stdio::stdout()),
     };
-    write(samples, args.limit, &mut out)?;
+    write(samples, args.limit, recipe.loss_weights(), &mut out)?;
     out.flush()?;
     Ok(())
 }
 
-fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Result<()> {
+fn write(
+    mut samples: Samples,
+    limit: Option<u64>,
+    weights: LossWeights,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut written = 0;
     while limit.is_none_or(|limit| written < limit) {
         let Some(sample) = samples.next() else { break };
@@ -69,6 +78,7 @@ fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Resul
                     example,
                     input_ids: &content.ids,
                     labels,
+                    loss_weights: (weights == LossWeights::Use).then(|| loss_weights(content)),
                 }
             }
             Err(reason) => Line::Dropped {
@@ -84,6 +94,21 @@ fn write(mut samples: Samples, limit: Option<u64>, out: &mut dyn Write) -> Resul
         written += 1;
     }
     Ok(())
+}
+
+/// How much each label counts: 0 where it is -100.
+fn loss_weights(example: &Example) -> Vec<f32> {
+    let mut weights = vec![0.0; example.ids.len()];
+    let mut put = |span: &Range<u32>, weight: f32| {
+        weights[span.start as usize..span.end as usize].fill(weight);
+    };
+    for span in &example.trained {
+        put(span, 1.0);
+    }
+    for lighter in &example.weights {
+        put(&lighter.tokens, lighter.weight.get());
+    }
+    weights
 }
 
 /// Aligned labels: the id where it is trained, else -100.

@@ -5,8 +5,8 @@ use super::super::print::{Form, SourcePrint, TokenizerPrint, hash_of_texts, shar
 use super::{recipe, source, state, tokenizer};
 use crate::checkpoint::State;
 use crate::recipe::{
-    FieldLoss, Io, Labels, Markers, MaskConfig, OnBadRecord, OnExhausted, Overlong, Recipe,
-    RowKind, ScheduleEntry, Strategy, Train,
+    FieldLoss, Io, Labels, LossWeights, Markers, MaskConfig, OnBadRecord, OnExhausted, Overlong,
+    Recipe, RowKind, ScheduleEntry, Strategy, Train,
 };
 use crate::shard::{Codec, ShardFile, Stamp};
 use std::path::{Path, PathBuf};
@@ -167,6 +167,12 @@ fn keys_of_a_source() {
         differences(|s| s.recipe.mask.tool_calls = FieldLoss::Skip),
         ["sgd", "gsm8k"].map(|name| format!(
             "source {name}: mask.tool_calls: not set in the checkpoint, skip in the recipe"
+        ))
+    );
+    assert_eq!(
+        differences(|s| s.recipe.mask.weights = LossWeights::Use),
+        ["sgd", "gsm8k"].map(|name| format!(
+            "source {name}: mask.weights: not set in the checkpoint, use in the recipe"
         ))
     );
     assert_eq!(

@@ -46,6 +46,7 @@ pub(super) fn example(record: u64, length: usize) -> Example {
         },
         ids: (100..).take(length).collect(),
         trained: vec![0..u32::try_from(length).unwrap()],
+        weights: Vec::new(),
         protected: Vec::new(),
     }
 }

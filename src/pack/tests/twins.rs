@@ -1,5 +1,5 @@
 use super::*;
-use crate::example::{Ends, Span};
+use crate::example::{Ends, LossWeight, Span, Weighted};
 use crate::pack::knapsack::Knapsack;
 use crate::pack::naive;
 use crate::pack::overlong::fit;
@@ -28,7 +28,12 @@ fn spans(length: u32) -> impl proptest::strategy::Strategy<Value = Vec<Span>> {
 fn any_example() -> impl proptest::strategy::Strategy<Value = Example> {
     (1..40_u32).prop_flat_map(|length| {
         (Just(length), spans(length), spans(length)).prop_map(|(length, trained, protected)| {
+            let lighter = trained.iter().step_by(2).map(|span| Weighted {
+                tokens: span.start..span.end.min(span.start + 3),
+                weight: LossWeight::new(1.0 / f64::from(span.end + 1)).unwrap(),
+            });
             Example {
+                weights: lighter.collect(),
                 trained,
                 protected,
                 ..example(0, length as usize)
@@ -230,9 +235,14 @@ proptest! {
             }
             // Each token of a piece is one of the example's, and trained where that is.
             let place = |id: u32| id - 100;
+            let weight = |example: &Example, at: u32| example.weights.iter().find(|w| w.tokens.contains(&at)).map(|w| w.weight);
             let trained = |example: &Example, at: u32| example.trained.iter().any(|s| s.contains(&at));
             for (at, &id) in (start..).zip(piece.ids()) {
                 prop_assert_eq!(trained(&piece.example, at), trained(&example, place(id)));
+                // The first token is no target, and may be a beginning-of-sequence token that was kept.
+                if at > 0 {
+                    prop_assert_eq!(weight(&piece.example, at), weight(&example, place(id)));
+                }
             }
         }
         if policy == Overlong::Truncate && let [piece] = &fitted.pieces[..] {

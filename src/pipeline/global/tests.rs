@@ -41,6 +41,7 @@ impl Record {
                 origin: Origin::default(),
                 ids: vec![7; *tokens as usize],
                 trained: vec![trained.clone()],
+                weights: Vec::new(),
                 protected: Vec::new(),
             })],
             Record::Untrained(tokens) => vec![Err(Dropped {

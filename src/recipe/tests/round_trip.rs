@@ -3,8 +3,8 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, FieldLoss, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted,
-    PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
+    BatchConfig, FieldLoss, Fields, Format, LossWeights, Markers, MaskConfig, OnBadRecord,
+    OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
     TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
@@ -69,6 +69,7 @@ mask:
   end_of_turn: true
   reasoning: train
   tool_calls: train
+  weights: refuse
 pack:
   strategy: knapsack
   sequence_length: 4096
@@ -150,10 +151,11 @@ prop_compose! {
         end_of_turn: bool,
         reasoning in select(vec![FieldLoss::Train, FieldLoss::Skip]),
         tool_calls in select(vec![FieldLoss::Train, FieldLoss::Skip]),
+        weights in select(vec![LossWeights::Refuse, LossWeights::Use]),
     ) -> MaskConfig {
         let markers = markers.map(|(response, instruction)| Markers { response, instruction });
         let train = if by_markers && markers.is_some() { Train::Markers } else { train };
-        MaskConfig { train, markers, roles, end_of_turn, reasoning, tool_calls }
+        MaskConfig { train, markers, roles, end_of_turn, reasoning, tool_calls, weights }
     }
 }
 

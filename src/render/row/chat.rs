@@ -114,11 +114,7 @@ impl Chat {
         }
         let recipes = || {
             let message = self.system.as_ref()?;
-            Some(Message {
-                role: message.role.clone(),
-                value: message.value.clone(),
-                train: None,
-            })
+            Some(Message::new(message.role.clone(), message.value.clone()))
         };
         let system = own
             .map(|text| text_message("system", &text))

@@ -3,6 +3,7 @@
 use super::entries::Entries;
 use super::fault::{Fault, Result, name_keys};
 use super::json::{self, Cursor, Type};
+use super::loss;
 use super::value;
 use crate::recipe::SourceConfig;
 use crate::render::conversation::Message;
@@ -88,11 +89,8 @@ impl Messages {
             .map_err(|fault| fault.remedy("a message is an object with role and content"))?;
         let mut entries = Entries::read(cursor)?;
         if let Some(role) = self.as_it_is(&entries, names) {
-            return Ok(Message {
-                role: role.to_owned(),
-                value: entries.into_value(),
-                train: None,
-            });
+            let role = role.to_owned();
+            return Ok(Message::new(role, entries.into_value()));
         }
         // Transformers does the same before a template sees a message.
         entries.drop_nulls();
@@ -107,12 +105,14 @@ impl Messages {
             function_call(&mut entries)?;
             "assistant".clone_into(&mut role);
         }
-        let train = trained(&mut entries)?;
+        let loss = loss::take(&mut entries)?;
         check_content(&entries, &role)?;
         Ok(Message {
             role,
             value: entries.into_value(),
-            train,
+            train: loss.train,
+            weight: loss.weight,
+            details: loss.details,
         })
     }
 
@@ -173,53 +173,8 @@ impl Messages {
 
 /// A message of text that a recipe or a flat row brings.
 pub(super) fn text_message(role: &str, text: &str) -> Message {
-    Message {
-        role: role.to_owned(),
-        value: Value::from_pairs([("role", role), ("content", text)]),
-        train: None,
-    }
-}
-
-/// Takes `train` and `weight` out: templates never see them.
-fn trained(entries: &mut Entries) -> Result<Option<bool>> {
-    let train = match entries.take("train") {
-        None => None,
-        Some(value) if value.kind() == ValueKind::Bool => Some(value.is_true()),
-        Some(value) => {
-            let clause = format!("is a {}, not true or false", value.kind());
-            return Err(Fault::row(clause).within("train"));
-        }
-    };
-    let Some(value) = entries.take("weight") else {
-        return Ok(train);
-    };
-    let weight = match value.kind() {
-        ValueKind::Number => f64::try_from(value.clone()).ok(),
-        _ => None,
-    };
-    let weight = match weight {
-        Some(0.0) => false,
-        Some(1.0) => true,
-        Some(between) if between > 0.0 && between < 1.0 => {
-            return Err(
-                Fault::row(format!("is {between}, a weight between 0 and 1"))
-                    .remedy("loss weights are not supported yet; round it to 0 or 1, or use train")
-                    .within("weight"),
-            );
-        }
-        Some(other) => return Err(Fault::row(format!("is {other}, not 0 or 1")).within("weight")),
-        None => {
-            let clause = format!("is a {}, not 0 or 1", value.kind());
-            return Err(Fault::row(clause).within("weight"));
-        }
-    };
-    match train {
-        Some(train) if train != weight => Err(Fault::row(
-            "has `train` and `weight` that contradict each other",
-        )
-        .remedy("keep one of them")),
-        _ => Ok(Some(weight)),
-    }
+    let value = Value::from_pairs([("role", role), ("content", text)]);
+    Message::new(role, value)
 }
 
 /// Refuses what templates would pass over in silence.

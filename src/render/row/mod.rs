@@ -14,6 +14,7 @@ mod fault;
 mod field;
 mod instruction;
 mod json;
+mod loss;
 mod message;
 mod shape;
 mod tokens;
@@ -25,7 +26,7 @@ mod tests;
 pub use shape::Shape;
 
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Span, TokenId};
+use crate::example::{Targets, TokenId};
 use crate::recipe::{Fields, RowKind, SourceConfig};
 use crate::render::conversation::Conversation;
 
@@ -63,8 +64,8 @@ pub enum Row {
 pub enum GivenLabels {
     /// Nothing.
     None,
-    /// These positions carry a label: sorted, disjoint, not empty, perhaps none at all. Position 0 may be listed.
-    Spans(Vec<Span>),
+    /// These positions carry a label, perhaps none at all. Position 0 may be listed.
+    Targets(Targets),
 }
 
 /// Reads the rows of one source.

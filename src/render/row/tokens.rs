@@ -4,7 +4,7 @@ use super::fault::{Fault, Result};
 use super::field::missing;
 use super::json::{Cursor, Number, Type};
 use super::{GivenLabels, Row};
-use crate::example::{IGNORE_INDEX, Span, TokenId};
+use crate::example::{IGNORE_INDEX, LossWeight, Targets, TokenId, Weighted};
 use crate::recipe::Fields;
 
 /// The label of what is not trained.
@@ -14,14 +14,14 @@ const IGNORED: i64 = IGNORE_INDEX as i64;
 pub(super) fn read(cursor: &mut Cursor<'_>, fields: &Fields) -> Result<Row> {
     let mut ids: Option<Vec<TokenId>> = None;
     let mut labels: Option<Vec<i64>> = None;
-    let mut loss_mask: Option<Vec<bool>> = None;
+    let mut loss_mask: Option<Vec<Option<LossWeight>>> = None;
     cursor.object(|cursor, key| {
         if key == fields.input_ids {
             ids = list(cursor, &key, token)?;
         } else if key == fields.labels {
             labels = list(cursor, &key, label)?;
         } else if key == fields.loss_mask {
-            loss_mask = list(cursor, &key, flag)?;
+            loss_mask = list(cursor, &key, weight)?;
         } else {
             cursor.skip()?;
         }
@@ -54,11 +54,16 @@ pub(super) fn read(cursor: &mut Cursor<'_>, fields: &Fields) -> Result<Row> {
     let labelled = labels.map(|labels| labels.into_iter().map(|label| label != IGNORED));
     let trained = match (labelled, loss_mask) {
         (None, None) => GivenLabels::None,
-        (Some(labelled), None) => GivenLabels::Spans(spans(labelled)),
-        (None, Some(mask)) => GivenLabels::Spans(spans(mask.into_iter())),
+        (Some(labelled), None) => {
+            let weights = labelled.map(|labelled| labelled.then_some(LossWeight::ONE));
+            GivenLabels::Targets(targets(weights))
+        }
+        (None, Some(mask)) => GivenLabels::Targets(targets(mask.into_iter())),
         // A token counts where both masks train it.
         (Some(labelled), Some(mask)) => {
-            GivenLabels::Spans(spans(labelled.zip(mask).map(|(a, b)| a && b)))
+            let weights = labelled.zip(mask);
+            let weights = weights.map(|(labelled, weight)| weight.filter(|_| labelled));
+            GivenLabels::Targets(targets(weights))
         }
     };
     Ok(Row::Tokens { ids, trained })
@@ -100,20 +105,21 @@ fn label(cursor: &mut Cursor<'_>) -> Result<i64> {
     }
 }
 
-fn flag(cursor: &mut Cursor<'_>) -> Result<bool> {
+/// A token's entry in the loss mask; none: it is not trained.
+fn weight(cursor: &mut Cursor<'_>) -> Result<Option<LossWeight>> {
     if cursor.peek()? == Type::Bool {
-        return cursor.bool();
+        return Ok(cursor.bool()?.then_some(LossWeight::ONE));
     }
-    match cursor.number()? {
-        Number::Int(0) => Ok(false),
-        Number::Int(1) => Ok(true),
-        Number::Float(0.0) => Ok(false),
-        Number::Float(1.0) => Ok(true),
-        Number::Float(weight) if weight > 0.0 && weight < 1.0 => {
-            Err(Fault::row(format!("is {weight}, a weight between 0 and 1"))
-                .remedy("loss weights are not supported yet; round it to 0 or 1"))
-        }
-        _ => Err(Fault::row("is neither 0 nor 1").remedy("a loss mask holds 0, 1, true or false")),
+    let number = match cursor.number()? {
+        Number::Int(0) => 0.0,
+        Number::Int(1) => 1.0,
+        Number::Float(number) => number,
+        Number::Int(_) | Number::BigInt(_) => f64::NAN,
+    };
+    match LossWeight::new(number) {
+        None if number != 0.0 => Err(Fault::row("is not between 0 and 1")
+            .remedy("a loss mask holds true, false or weights from 0 to 1")),
+        weight => Ok(weight),
     }
 }
 
@@ -127,15 +133,27 @@ fn same_length(ids: &[TokenId], len: usize, field: &str) -> Result<()> {
         .within(field))
 }
 
-/// The runs of true.
-fn spans(trained: impl Iterator<Item = bool>) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for (at, trained) in (0_u32..).zip(trained) {
-        match spans.last_mut() {
-            _ if !trained => {}
+/// The runs of tokens that are trained, and those of one weight below 1.
+fn targets(weights: impl Iterator<Item = Option<LossWeight>>) -> Targets {
+    let mut targets = Targets::default();
+    for (at, weight) in (0_u32..).zip(weights) {
+        let Some(weight) = weight else { continue };
+        match targets.trained.last_mut() {
             Some(last) if last.end == at => last.end = at + 1,
-            _ => spans.push(at..at + 1),
+            _ => targets.trained.push(at..at + 1),
+        }
+        if weight == LossWeight::ONE {
+            continue;
+        }
+        match targets.weights.last_mut() {
+            Some(last) if last.tokens.end == at && last.weight == weight => {
+                last.tokens.end = at + 1;
+            }
+            _ => targets.weights.push(Weighted {
+                tokens: at..at + 1,
+                weight,
+            }),
         }
     }
-    spans
+    targets
 }

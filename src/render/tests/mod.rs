@@ -1,5 +1,6 @@
 //! Templates of our own, rendered; what they must print is written out, as Transformers 5.23 prints it.
 
+mod details;
 mod hostile;
 mod owners;
 mod python;
@@ -23,10 +24,11 @@ fn chat(messages: serde_json::Value) -> Conversation {
     };
     let messages = messages
         .into_iter()
-        .map(|message| Message {
-            role: message["role"].as_str().unwrap_or_default().to_owned(),
-            value: value(message),
-            train: None,
+        .map(|message| {
+            Message::new(
+                message["role"].as_str().unwrap_or_default().to_owned(),
+                value(message),
+            )
         })
         .collect();
     Conversation {

@@ -19,6 +19,7 @@ fn naive(corpus: &Corpus, recipe: &Recipe) -> Rows {
         sequence_length: recipe.pack.sequence_length,
         pad_id: model.tokenizer.pad,
         labels: recipe.batch.labels,
+        loss_weights: packmill::recipe::LossWeights::Refuse,
         width: IdWidth::I32,
         segment_multiple: recipe.pack.segment_multiple,
         max_segments: recipe.pack.max_segments,

@@ -1,6 +1,7 @@
 //! Rows without a conversation of their own: text, prompt with completion as text, Alpaca, tokens.
 
 use super::*;
+use crate::example::Span;
 
 #[test]
 fn r10_text_is_handed_on_as_it_is() {
@@ -102,29 +103,47 @@ fn tokens(line: &str) -> (Vec<TokenId>, GivenLabels) {
     }
 }
 
+fn given(trained: Vec<Span>) -> GivenLabels {
+    GivenLabels::Targets(trained.into())
+}
+
+#[test]
+fn a_loss_mask_may_hold_weights() {
+    let line = r#"{"input_ids": [5, 6, 7, 8, 9], "loss_mask": [0.5, 0.5, 1, 0, 0.25], "labels": [5, 6, 7, 8, -100]}"#;
+    let (_, GivenLabels::Targets(targets)) = tokens(line) else {
+        panic!("no targets");
+    };
+    assert_eq!(targets.trained, [0..3]);
+    let weights = targets.weights.iter();
+    let weights: Vec<_> = weights
+        .map(|w| (w.tokens.clone(), w.weight.get()))
+        .collect();
+    assert_eq!(weights, [(0..2, 0.5)]);
+}
+
 #[test]
 fn r23_given_labels_are_kept() {
     let (ids, trained) =
         tokens(r#"{"input_ids": [5, 0, 4294967295], "attention_mask": [1, 1, 1]}"#);
     assert_eq!(ids, [5, 0, 4_294_967_295]);
     assert_eq!(trained, GivenLabels::None);
-    for given in [
+    for row in [
         r#""labels": [5, -100, 7, 8, -100, 1]"#,
         r#""loss_mask": [1, 0, 1, 1, 0, 1], "labels": null"#,
         r#""loss_mask": [true, false, true, 1.0, 0.0, true]"#,
     ] {
-        let line = format!(r#"{{{given}, "input_ids": [5, 6, 7, 8, 9, 1]}}"#);
-        assert_eq!(tokens(&line).1, GivenLabels::Spans(vec![0..1, 2..4, 5..6]));
+        let line = format!(r#"{{{row}, "input_ids": [5, 6, 7, 8, 9, 1]}}"#);
+        assert_eq!(tokens(&line).1, given(vec![0..1, 2..4, 5..6]));
     }
     let nothing = r#"{"input_ids": [5], "labels": [-100]}"#;
-    assert_eq!(tokens(nothing).1, GivenLabels::Spans(vec![]));
+    assert_eq!(tokens(nothing).1, given(vec![]));
 }
 
 #[test]
 fn r23_masks_compose_by_and() {
     let both =
         r#"{"input_ids": [5, 6, 7, 8], "labels": [-100, 6, 7, 8], "loss_mask": [1, 1, 0, 1]}"#;
-    assert_eq!(tokens(both).1, GivenLabels::Spans(vec![1..2, 3..4]));
+    assert_eq!(tokens(both).1, given(vec![1..2, 3..4]));
 }
 
 #[test]
@@ -167,11 +186,15 @@ fn odd_tokens_are_refused_with_their_position() {
         ),
         (
             r#"{"input_ids": [1], "loss_mask": [2]}"#,
-            "`loss_mask[0]` is neither 0 nor 1",
+            "`loss_mask[0]` is not between 0 and 1",
         ),
         (
-            r#"{"input_ids": [1], "loss_mask": [0.5]}"#,
-            "loss weights are not supported yet",
+            r#"{"input_ids": [1], "loss_mask": [1.5]}"#,
+            "`loss_mask[0]` is not between 0 and 1",
+        ),
+        (
+            r#"{"input_ids": [1], "loss_mask": [-0.5]}"#,
+            "`loss_mask[0]` is not between 0 and 1",
         ),
         (
             r#"{"input_ids": [1], "loss_mask": ["1"]}"#,
