@@ -110,6 +110,16 @@ impl Lane {
         };
     }
 
+    /// Takes out what it holds when it has ended: its pool, then what other sources than the one that ended it had
+    /// ready for it, in the recipe's order.
+    pub(crate) fn rest(&mut self) -> VecDeque<Piece> {
+        let mut rest = VecDeque::from(self.packer.drain());
+        for stream in &mut self.streams {
+            rest.append(&mut stream.waiting);
+        }
+        rest
+    }
+
     /// Where it stands. Made anew only where something changed.
     pub(crate) fn state(&mut self, by_source: bool) -> Arc<LaneState> {
         if let Some(saved) = &self.saved {

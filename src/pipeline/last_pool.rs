@@ -1,6 +1,7 @@
 //! The end of a finite stream: what the lanes' pools still hold.
 
 use super::assemble::Assembler;
+use super::lane::Lane;
 use super::outlet::{Stopped, no_row};
 use crate::error::Result;
 use crate::example::Piece;
@@ -20,11 +21,7 @@ impl Assembler {
             lane.state(by_source);
         }
         self.last_pool = Some(0);
-        let mut pools: Vec<VecDeque<Piece>> = self
-            .lanes
-            .iter_mut()
-            .map(|lane| lane.packer.drain().into())
-            .collect();
+        let mut pools: Vec<VecDeque<Piece>> = self.lanes.iter_mut().map(Lane::rest).collect();
         let mut packer = pack::packer(&self.setup.pack)?;
         loop {
             let mut empty = true;

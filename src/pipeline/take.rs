@@ -9,8 +9,9 @@ use crate::example::Origin;
 use crate::ledger::{Intake, Reason};
 use crate::recipe::OnBadRecord;
 
-/// Records that a lane may read without finding an example before it gives up, at least.
-const BARREN_RECORDS: u64 = 4_096;
+/// Records that a lane may read without finding an example before it gives up, at least; and ends of blocks without
+/// finding a record.
+const BARREN: u64 = 4_096;
 
 impl Assembler {
     /// Books an item and keeps what is to be pooled of it.
@@ -41,7 +42,9 @@ impl Assembler {
                 self.ledger.unreadable(source, bytes);
             }
         }
-        let blocks = self.setup.feed.dealt().sequences[stream].blocks();
+        let sequence = &self.setup.feed.dealt().sequences[stream];
+        let share = self.setup.lanes.share(sequence.blocks());
+        let endless = sequence.positions().is_none();
         let Lane {
             number, streams, ..
         } = &mut self.lanes[lane];
@@ -52,13 +55,23 @@ impl Assembler {
         }
         barren.0 += u64::from(!blank);
         barren.1 += u64::from(ends_block.is_some());
-        if barren.0 >= BARREN_RECORDS && barren.1 >= self.setup.lanes.share(blocks) {
+        let (records, blocks) = *barren;
+        if records >= BARREN && blocks >= share {
             return Err(Error::new(
                 Kind::Mask,
                 Stage::Order,
-                format!("a whole epoch of lane {number}, {} records, gave no example: all were dropped", barren.0),
+                format!("a whole epoch of lane {number}, {records} records, gave no example: all were dropped"),
             )
             .remedy("look at the ledger's reasons and at `packmill samples`: the mask may not fit the rows"));
+        }
+        // Where the list ends, the lane does.
+        if endless && records == 0 && blocks >= share.max(BARREN) {
+            return Err(Error::new(
+                Kind::Row,
+                Stage::Order,
+                format!("a whole epoch of lane {number} has no record: its {blocks} blocks hold blank lines alone"),
+            )
+            .remedy("take the blank lines out, use shuffle: true, or another number of lanes"));
         }
         Ok(())
     }

@@ -405,6 +405,33 @@ fn nothing_trained_in_an_endless_stream_stops_too() {
     assert!(error.to_string().contains("gave no example"), "{error}");
 }
 
+/// Every second line is blank, so that with shuffle: false every second lane has no record in any epoch.
+#[test]
+fn a_lane_of_blank_lines_stops_an_endless_stream_and_no_finite_one() {
+    let corpus = Corpus::new();
+    corpus.write("chats.jsonl", chats(200).replace('\n', "\n\n").as_bytes());
+    let endless = SMALL.replace("\nepochs: 1", "\nshuffle: false");
+    let (error, _) = run(&corpus, corpus.recipe("chats.jsonl", &endless)).unwrap_err();
+    assert!(
+        error.to_string().contains("lane 1 has no record"),
+        "{error}"
+    );
+    let finite = format!("{endless}\nepochs: 3");
+    let progress = run(&corpus, corpus.recipe("chats.jsonl", &finite)).unwrap();
+    assert_eq!(progress.ledger.sources[0].1.records.delivered, 600);
+}
+
+/// A lane that ends has met nothing but blank lines, as many as would stop an endless one.
+#[test]
+fn a_long_shard_of_blank_lines_ends_where_its_epoch_does() {
+    let corpus = Corpus::new();
+    let blank = "\n".repeat(20_000);
+    corpus.write("chats.jsonl", (chats(20) + &blank).as_bytes());
+    let finite = format!("{SMALL}\nshuffle: false");
+    let progress = run(&corpus, corpus.recipe("chats.jsonl", &finite)).unwrap();
+    assert_eq!(progress.ledger.sources[0].1.records.delivered, 20);
+}
+
 #[test]
 fn a_template_whose_turns_cannot_be_shown_is_refused_with_the_remedy() {
     let corpus = Corpus::with_chats(5);

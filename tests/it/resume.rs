@@ -142,6 +142,13 @@ fn a_cursor_within_blocks_that_are_taken_together_is_refused() {
 
 /// Three sources of short, middling and long chats, drawn 5:2:3, and 1:1:0 from row 60 on.
 fn mixed(corpus: &Corpus, more: &str) -> Recipe {
+    mixed_and_packed(
+        corpus,
+        &format!("pack: {{sequence_length: 512, lookahead: 6}}\n{more}"),
+    )
+}
+
+fn mixed_and_packed(corpus: &Corpus, more: &str) -> Recipe {
     let chats = chats(360);
     let lines: Vec<&str> = chats.split_inclusive('\n').collect();
     for (name, part) in [
@@ -152,7 +159,7 @@ fn mixed(corpus: &Corpus, more: &str) -> Recipe {
         corpus.write(&format!("{name}.jsonl"), part.concat().as_bytes());
     }
     let text = format!(
-        "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [a.jsonl], weight: 5}}\n  - {{name: b, paths: [b.jsonl], weight: 2}}\n  - {{name: c, paths: [c.jsonl], weight: 3}}\npack: {{sequence_length: 512, lookahead: 6}}\n{BASE}\n{more}\n"
+        "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [a.jsonl], weight: 5}}\n  - {{name: b, paths: [b.jsonl], weight: 2}}\n  - {{name: c, paths: [c.jsonl], weight: 3}}\n{BASE}\n{more}\n"
     );
     Recipe::parse(&text, corpus.dir.path()).unwrap_or_else(|faults| panic!("{faults}"))
 }
@@ -219,29 +226,59 @@ fn a_mixture_stops_with_the_first_source_that_ends() {
     assert!((50..=60).contains(&taken), "{taken}");
 }
 
+/// A lane ends with pieces of other sources' records that its pool had no place for: they come behind the pool.
+#[test]
+fn what_waited_when_a_lane_ended_comes_too() {
+    let corpus = Corpus::new();
+    for more in [
+        "pack: {sequence_length: 96, lookahead: 3, overlong: split}",
+        "pack: {sequence_length: 512, lookahead: 3}\nrender: per_turn",
+    ] {
+        let more = format!("{more}\non_exhausted: stop");
+        let recipe = mixed_and_packed(&corpus, &more);
+        let end = resumes_at_every_step(&corpus, &more, &recipe);
+        let waited: usize = end.lanes.iter().map(|lane| lane.waiting.len()).sum();
+        assert!(waited > 0, "nothing to see here with {more}");
+        assert!(end.ledger.balanced());
+        for (name, account) in &end.ledger.sources {
+            let counts = [&account.records, &account.examples, &account.tokens];
+            assert!(
+                counts.iter().all(|count| count.pending == 0),
+                "{name}, {more}: {account:?}"
+            );
+        }
+    }
+}
+
 /// Every step of a finite stream, through lanes that end one after the other and the last pool.
 #[test]
 fn resumes_at_every_step_of_a_finite_stream() {
     let corpus = Corpus::new();
     for (name, recipe) in recipes(&corpus, "epochs: 1") {
-        let (alone, end) = world(&corpus, &recipe, 1, None, None);
-        let end = end.unwrap();
-        let mut from = None;
-        for step in 1..=alone.len() as u64 {
-            if step % 3 != 0 && step + 12 < alone.len() as u64 {
-                continue;
-            }
-            let (rows, whole) = world(&corpus, &recipe, 1, from.as_ref(), Some(step));
-            let begin = rows.first().map_or(0, |(number, _)| *number);
-            let expected = &alone[begin as usize..step as usize];
-            assert_eq!(rows, expected, "step {step}, {name}");
-            from = whole;
-        }
-        let last = from.unwrap();
-        assert_eq!(
-            (last.digest, last.ledger),
-            (end.digest, end.ledger),
-            "{name}"
-        );
+        resumes_at_every_step(&corpus, &name, &recipe);
     }
+}
+
+/// Every third step, and all of the last ones; where the stream ends.
+fn resumes_at_every_step(corpus: &Corpus, name: &str, recipe: &Recipe) -> Whole {
+    let (alone, end) = world(corpus, recipe, 1, None, None);
+    let end = end.unwrap();
+    let mut from = None;
+    for step in 1..=alone.len() as u64 {
+        if step % 3 != 0 && step + 12 < alone.len() as u64 {
+            continue;
+        }
+        let (rows, whole) = world(corpus, recipe, 1, from.as_ref(), Some(step));
+        let begin = rows.first().map_or(0, |(number, _)| *number);
+        let expected = &alone[begin as usize..step as usize];
+        assert_eq!(rows, expected, "step {step}, {name}");
+        from = whole;
+    }
+    let last = from.unwrap();
+    assert_eq!(
+        (last.digest, &last.ledger),
+        (end.digest, &end.ledger),
+        "{name}"
+    );
+    end
 }

@@ -20,7 +20,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// Version of the files and of everything else that decides their contents without being in a fingerprint.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The whole corpus, counted.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Lengths {
                 if !counted.fits.is_empty()
                     && let Claim::Ours(pen) = kept::claim(cache, &part.fits, Wait::Until)?
                 {
-                    write_fits(pen, &counted.fits)?;
+                    write_fits(pen, &counted.fits, part)?;
                 }
                 pen.write(counted.words.to_bytes())?;
                 (counted.words, Some(counted.fits))
@@ -188,15 +188,7 @@ impl Lengths {
             return Ok(Vec::new());
         }
         match kept::claim(cache, &part.fits, Wait::Until)? {
-            Claim::There(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Error::new(
-                    Kind::Io,
-                    Stage::Order,
-                    "what was counted cannot be read back",
-                )
-                .remedy(format!("remove {} from the cache folder", part.fits))
-                .caused_by(error)
-            }),
+            Claim::There(bytes) => read_fits(&bytes, part),
             Claim::Busy => Err(internal("busy after waiting")),
             Claim::Ours(pen) => {
                 let quiet = Counting {
@@ -205,7 +197,7 @@ impl Lengths {
                 };
                 self.counted += long.len() as u64;
                 let fits = quiet.count(part.source, &Blocks::List(long))?.fits;
-                write_fits(pen, &fits)?;
+                write_fits(pen, &fits, part)?;
                 Ok(fits)
             }
         }
@@ -286,7 +278,10 @@ impl Lengths {
                 Fate::Dropped { reason, tokens } => record.add_dropped(reason, u64::from(tokens)),
                 Fate::Example { tokens } if is_overlong(tokens, pack) => {
                     let fit = lengths.fits.get(&(block, number));
-                    let fit = fit.ok_or_else(|| internal("a long example that was not fitted"))?;
+                    let fit = fit.ok_or_else(|| {
+                        internal("a long example that was not fitted")
+                            .remedy("remove the files fits-… from the cache folder")
+                    })?;
                     record.add(number, fit);
                 }
                 Fate::Example { tokens } => record.add(number, &Fit::whole(tokens)),
@@ -368,9 +363,27 @@ pub(super) fn name(what: &str, key: &str) -> String {
     format!("{what}-{VERSION}-{:032x}", xxh3_128(key.as_bytes()))
 }
 
-fn write_fits(pen: Pen, fits: &[LongFit]) -> Result<()> {
+/// Keeps a shard's fits, blocks counted from the shard's first: what stands before it in its source may change.
+fn write_fits(pen: Pen, fits: &[LongFit], part: &Part) -> Result<()> {
+    let within = |(block, number, fit): &LongFit| (block - part.blocks.start, *number, fit.clone());
+    let fits: Vec<LongFit> = fits.iter().map(within).collect();
     // Numbers and names: there is nothing in them that JSON could not hold.
-    pen.write(serde_json::to_vec(fits).unwrap_or_default())
+    pen.write(serde_json::to_vec(&fits).unwrap_or_default())
+}
+
+/// What [`write_fits`] wrote, blocks counted through the source again.
+fn read_fits(bytes: &[u8], part: &Part) -> Result<Vec<LongFit>> {
+    let fits: Vec<LongFit> = serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(
+            Kind::Io,
+            Stage::Order,
+            "what was counted cannot be read back",
+        )
+        .remedy(format!("remove {} from the cache folder", part.fits))
+        .caused_by(error)
+    })?;
+    let through = |(block, number, fit)| (part.blocks.start + block, number, fit);
+    Ok(fits.into_iter().map(through).collect())
 }
 
 fn internal(message: &str) -> Error {

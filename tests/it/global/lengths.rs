@@ -160,6 +160,53 @@ fn a_shard_that_was_edited_in_place_is_counted_again() {
     assert_eq!(counted(&corpus, &recipe), (0, after));
 }
 
+/// What is kept of a shard is the shard's own: wherever it lies in its source, and in whichever source.
+#[test]
+fn a_shard_may_come_to_lie_elsewhere() {
+    let corpus = corpus();
+    let small = format!("{BASE}\npack: {{sequence_length: 200, lookahead: 8}}\nepochs: 1\n");
+    let with = |sources: &[&str]| {
+        let sources: String = (0..)
+            .zip(sources)
+            .map(|(n, paths)| format!("  - {{name: s{n}, paths: [{paths}]}}\n"))
+            .collect();
+        let text = format!("version: 1\ntokenizer: tokenizer\nsources:\n{sources}{small}");
+        let recipe = parse(&corpus, &text);
+        let found = alone(&corpus, &recipe);
+        (
+            found.parts[0].outlook.counted_records,
+            found.digest,
+            found.ledger,
+        )
+    };
+    // The copy has the time of the shard that it is of, as `cp -p` gives it.
+    let original = std::fs::File::open(corpus.path("b.jsonl")).unwrap();
+    std::fs::copy(corpus.path("b.jsonl"), corpus.path("c.jsonl")).unwrap();
+    let copy = std::fs::File::options()
+        .append(true)
+        .open(corpus.path("c.jsonl"));
+    let copy = copy.unwrap();
+    copy.set_modified(original.metadata().unwrap().modified().unwrap())
+        .unwrap();
+    let orders: [&[&str]; 5] = [
+        &["a-0.jsonl, b.jsonl"],
+        &["b.jsonl"],
+        &["a-0.jsonl, a-1.jsonl.zst, b.jsonl"],
+        &["a-0.jsonl, b.jsonl", "b.jsonl"],
+        &["b.jsonl, c.jsonl"],
+    ];
+    let found: Vec<_> = orders.iter().map(|sources| with(sources)).collect();
+    let counted: Vec<u64> = found.iter().map(|(counted, ..)| *counted).collect();
+    assert_eq!(counted, [97, 0, 32, 0, 0], "no shard is counted twice");
+    for (sources, (_, digest, ledger)) in orders.iter().zip(found) {
+        for path in kept(&corpus, "") {
+            let _ = std::fs::remove_file(path);
+        }
+        let (_, anew, account) = with(sources);
+        assert_eq!((digest, ledger), (anew, account), "{sources:?}");
+    }
+}
+
 #[test]
 fn ranks_that_start_together_share_the_counting() {
     let corpus = corpus();
