@@ -83,7 +83,7 @@ shuffle: yes
     for path in [
         "version",
         "seed",
-        "tokenizer",
+        "tokenizer.path",
         "sources[0].paths",
         "sources[1].limit",
         "pack.sequence_lenght",

@@ -142,9 +142,15 @@ fn records_that_are_no_text_or_of_another_shape() {
             (201, 200, 1),
             "{shown}"
         );
-        // As the first record, which tells the shape.
-        corpus.write("chats.jsonl", &chats_with(line, 0));
-        assert_eq!(skipped(&corpus, "chats.jsonl", ""), (201, 200, 1));
+        // As the first record, which tells the shape, unless the whole file is told to be UTF-16 by it.
+        if !line.starts_with(b"\xff\xfe") {
+            corpus.write("chats.jsonl", &chats_with(line, 0));
+            assert_eq!(
+                skipped(&corpus, "chats.jsonl", ""),
+                (201, 200, 1),
+                "{shown}"
+            );
+        }
     }
 }
 
