@@ -166,9 +166,9 @@ fn of_text_for_stored_bytes() {
                 "{error}"
             );
             let (taken, delivered, bad) = skipped(&corpus, "chats.jsonl.zst", hold);
-            // What runs on into the next frame is lost with its end.
+            // What runs on into the next frame is lost with its end; streamed, the bomb is also the frame before's last line.
             assert!(
-                bad == 1 && taken >= 33 * 200 - 1 && delivered >= 33 * 200 - 1,
+                (1..=2).contains(&bad) && taken >= 33 * 200 - 1 && delivered >= 33 * 200 - 1,
                 "{taken} {delivered} {bad}"
             );
             // Where it is allowed, it is a line that is too long.
