@@ -105,7 +105,7 @@ fn a_long_line_and_damage_are_told_in_their_order() {
 
 #[test]
 fn records_that_are_no_text_or_of_another_shape() {
-    let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
+    let deep = format!("{{\"beside\": {}", "[".repeat(100_000));
     let deep_objects = format!("{{\"messages\": [{}", "{\"a\":".repeat(100_000));
     let cases: [(&[u8], Kind); 8] = [
         (
