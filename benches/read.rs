@@ -15,7 +15,7 @@ use packmill::corpus;
 use packmill::read::{
     Held, ReadAhead, ReadOptions, SourceBlocks, open_shards, open_source, records_in_order,
 };
-use packmill::recipe::{Io, OnBadRecord, SourceConfig};
+use packmill::recipe::{Io, LimitsConfig, OnBadRecord, SourceConfig};
 use packmill::shard::ShardFile;
 use std::hint::black_box;
 use std::io::Write;
@@ -29,6 +29,7 @@ const OPTIONS: ReadOptions = ReadOptions {
     limit: None,
     io: Io::Auto,
     on_bad_record: OnBadRecord::Stop,
+    limits: LimitsConfig::DEFAULT,
 };
 
 /// The text in frames that each end with a record.

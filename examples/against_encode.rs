@@ -66,6 +66,7 @@ fn rendered(recipe: &Recipe) -> Result<Vec<String>> {
             limit: config.limit,
             io: recipe.io,
             on_bad_record: recipe.on_bad_record,
+            limits: recipe.limits,
         };
         for record in records_in_order(&source.shards, &options)? {
             let Entry::Record(line) = record?.entry else {

@@ -91,6 +91,7 @@ impl Fingerprint {
             on_exhausted,
             schedule,
             on_bad_record: _,
+            limits,
             workers: _,
             prefetch: _,
             io: _,
@@ -109,6 +110,7 @@ impl Fingerprint {
             keys.add("seed", seed);
         }
         keys.pack(pack);
+        keys.limits(limits);
         if recipe.weights().is_some() {
             keys.mixture(*on_exhausted, schedule);
         }
@@ -145,11 +147,11 @@ impl Fingerprint {
             .into_iter()
             .flat_map(|source| &source.keys);
         let own = own.filter(|(key, _)| !RECORDS.contains(&key.as_str()));
-        let tokenizer = self
+        let of_all = self
             .keys
             .iter()
-            .filter(|(key, _)| key.starts_with("tokenizer"));
-        let keys: Vec<_> = tokenizer.chain(own).collect();
+            .filter(|(key, _)| key.starts_with("tokenizer") || key.starts_with("limits."));
+        let keys: Vec<_> = of_all.chain(own).collect();
         // Texts have no way to fail.
         serde_json::to_string(&keys).unwrap_or_default()
     }

@@ -147,6 +147,12 @@ fn of_stream(key: &str) -> Decides {
         "on_exhausted" | "schedule in millionths" | "tokenizer.pad" => Decides::Rows,
         key if key.starts_with("pack.") => Decides::Rows,
         key if key.starts_with("tokenizer") => Decides::Tokens,
+        // What these refuse keeps its place; others decide where runs and blocks end.
+        "limits.record_bytes"
+        | "limits.nesting"
+        | "limits.template_fuel"
+        | "limits.template_output_bytes"
+        | "limits.examples_per_record" => Decides::Tokens,
         _ => Decides::Order,
     }
 }

@@ -5,8 +5,8 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    FieldLoss, Fields, LossWeights, MaskConfig, OnExhausted, PackConfig, Render, ScheduleEntry,
-    SourceConfig, Strategy, TemplateConfig, Train,
+    FieldLoss, Fields, LimitsConfig, LossWeights, MaskConfig, OnExhausted, PackConfig, Render,
+    ScheduleEntry, SourceConfig, Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -71,6 +71,44 @@ impl Keys {
         }
         let most = max_segments.map_or("none".to_owned(), |most| most.to_string());
         self.add("pack.max_segments", most);
+    }
+
+    /// Which records are read and understood. Named where they are not the defaults: checkpoints of earlier versions have
+    /// none of them, and hardly a corpus comes near.
+    pub(super) fn limits(&mut self, limits: &LimitsConfig) {
+        let LimitsConfig {
+            line_bytes,
+            record_bytes,
+            nesting,
+            window_log,
+            ratio,
+            template_fuel,
+            template_output_bytes,
+            examples_per_record,
+        } = *limits;
+        let own = LimitsConfig::DEFAULT;
+        for (name, value, default) in [
+            ("line_bytes", line_bytes, own.line_bytes),
+            ("record_bytes", record_bytes, own.record_bytes),
+            ("nesting", nesting.into(), own.nesting.into()),
+            ("window_log", window_log.into(), own.window_log.into()),
+            ("ratio", ratio, own.ratio),
+            ("template_fuel", template_fuel, own.template_fuel),
+            (
+                "template_output_bytes",
+                template_output_bytes,
+                own.template_output_bytes,
+            ),
+            (
+                "examples_per_record",
+                examples_per_record as u64,
+                own.examples_per_record as u64,
+            ),
+        ] {
+            if value != default {
+                self.add(&format!("limits.{name}"), value);
+            }
+        }
     }
 
     /// Of sources with weights, which are in the sources' own keys.

@@ -1,7 +1,10 @@
-//! The same rules again, slowly and by definition, for the tests to compare with.
+//! The same rules again, slowly and by definition, for the tests to compare with. Stands alone, as `fuzz/` takes it too.
 
-use crate::example::Span;
 use std::cmp::Reverse;
+use std::ops::Range;
+
+/// Tokens from and up to a position.
+type Span = Range<u32>;
 
 /// Positions of the best subset, of all that there are: largest worth, then fewest, then oldest.
 /// A segment costs `cost` where a token is worth `gain`.

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, LossWeight, Origin, Targets};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
-use crate::recipe::{FieldLoss, LossWeights, MaskConfig, Render, Train};
+use crate::recipe::{FieldLoss, LimitsConfig, LossWeights, MaskConfig, Render, Train};
 use crate::render::row::{GivenLabels, Row, RowReader, Shape};
 use crate::render::{ChatTemplate, Conversation, Detail, Ending, Extent, Message, Rendered, Turns};
 use crate::stats::{Lap, Stats};
@@ -122,6 +122,7 @@ pub(crate) struct Encoder {
     pub(crate) templates: Arc<Templates>,
     pub(crate) mask: MaskConfig,
     pub(crate) render: Render,
+    pub(crate) limits: LimitsConfig,
     pub(crate) tokenizer: Arc<LoadedTokenizer>,
 }
 

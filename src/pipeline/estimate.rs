@@ -88,7 +88,7 @@ impl Estimate {
             let mut tally = Tally::default();
             let mut scratch = Scratch::default();
             for shard in &shards {
-                let seen = peek(shard, a_shard)?;
+                let seen = peek(shard, a_shard, &recipe.limits)?;
                 let mut part = Tally::default();
                 for record in &seen.records {
                     part.add(

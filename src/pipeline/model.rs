@@ -36,12 +36,16 @@ impl Model {
     pub fn load(recipe: &Recipe) -> Result<Self> {
         let cache = HubCache::from_environment();
         let tokenizer = Arc::new(tokenize::load(&recipe.tokenizer, &recipe.folder, &cache)?);
-        let common = Arc::new(Templates::load(&recipe.template, &tokenizer)?);
+        let common = Arc::new(Templates::load(
+            &recipe.template,
+            &tokenizer,
+            &recipe.limits,
+        )?);
         let mut sources = Vec::with_capacity(recipe.sources.len());
         for source in &recipe.sources {
             let config = source.template.as_ref().unwrap_or(&recipe.template);
             let templates = match &source.template {
-                Some(own) => Arc::new(Templates::load(own, &tokenizer)?),
+                Some(own) => Arc::new(Templates::load(own, &tokenizer, &recipe.limits)?),
                 None => Arc::clone(&common),
             };
             let mask = source.mask.clone().unwrap_or_else(|| recipe.mask.clone());

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::read::{BlockReader, BlockTable, LocalShard, Lost, Step};
+use crate::recipe::LimitsConfig;
 use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(crate) struct Peek {
 }
 
 /// Looks at about `wanted` records, spread over the shard's blocks.
-pub(crate) fn peek(shard: &LocalShard, wanted: usize) -> Result<Peek> {
+pub(crate) fn peek(shard: &LocalShard, wanted: usize, limits: &LimitsConfig) -> Result<Peek> {
     let table = Arc::new(BlockTable::list(shard.file(), |range| {
         shard.read_now(range)
     })?);
@@ -35,6 +36,7 @@ pub(crate) fn peek(shard: &LocalShard, wanted: usize) -> Result<Peek> {
             &table,
             block,
             usize::try_from(quota).unwrap_or(1),
+            limits,
             &mut seen,
         )?;
     }
@@ -48,12 +50,13 @@ fn look(
     table: &Arc<BlockTable>,
     block: u64,
     quota: usize,
+    limits: &LimitsConfig,
     seen: &mut Peek,
 ) -> Result<()> {
     let Some(stored) = table.stored(block) else {
         return Ok(());
     };
-    let mut reader = BlockReader::new(Arc::clone(table), block..block + 1);
+    let mut reader = BlockReader::limited(Arc::clone(table), block..block + 1, limits);
     let (mut fed, mut passed) = (0, 0);
     let enough = seen.records.len() + quota;
     loop {

@@ -17,9 +17,6 @@ use crate::recipe::Train;
 use crate::render::{ChatTemplate, Conversation, Ending, Rendered, Turns};
 use crate::stats::Lap;
 
-/// Most examples of one record: their texts grow with the square of the turns.
-const MOST_EXAMPLES: usize = 64;
-
 impl Encoder {
     /// The examples of a conversation, one a trained assistant turn.
     pub(super) fn per_turn(
@@ -81,13 +78,14 @@ impl Encoder {
                     .remedy("use render: whole, or take the flag out of the row"));
             }
         }
-        if turns.len() > MOST_EXAMPLES {
+        let most = self.limits.examples_per_record;
+        if turns.len() > most {
             let message = format!(
-                "the conversation has {} trained turns, and render: per_turn makes at most {MOST_EXAMPLES} examples of a record",
+                "the conversation has {} trained turns, and render: per_turn makes at most {most} examples of a record",
                 turns.len()
             );
             return Err(Error::new(Kind::Limit, Stage::Render, message)
-                .remedy("split the conversation, use train: last_assistant or render: whole, or skip such records with on_bad_record"));
+                .remedy("split the conversation, use train: last_assistant or render: whole, set a larger limits.examples_per_record, or skip such records with on_bad_record"));
         }
         Ok(turns)
     }
@@ -171,5 +169,5 @@ fn too_much_text() -> Error {
         Stage::Render,
         "the examples of the record are together longer than one text may be",
     )
-    .remedy("split the conversation, use render: whole, or skip such records with on_bad_record")
+    .remedy("split the conversation, use render: whole, set a larger limits.template_output_bytes, or skip such records with on_bad_record")
 }

@@ -311,6 +311,7 @@ fn read_options(recipe: &Recipe, index: usize) -> ReadOptions {
         limit: recipe.sources.get(index).and_then(|s| s.limit),
         io: recipe.io,
         on_bad_record: recipe.on_bad_record,
+        limits: recipe.limits,
     }
 }
 
@@ -322,7 +323,7 @@ pub(crate) fn encoder(
     source: &corpus::Source,
 ) -> Result<(Encoder, Shape)> {
     let (config, loaded) = (&recipe.sources[index], &model.sources[index]);
-    let rows = RowReader::new(config, loaded.system.as_deref());
+    let rows = RowReader::new(config, loaded.system.as_deref()).within(&recipe.limits);
     let shape = match rows.shape() {
         Some(shape) => shape,
         None => detect(&rows, source, &read_options(recipe, index))?,
@@ -334,6 +335,7 @@ pub(crate) fn encoder(
         templates: Arc::clone(&loaded.templates),
         mask: loaded.mask.clone(),
         render: loaded.render,
+        limits: recipe.limits,
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))

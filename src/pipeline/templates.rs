@@ -2,7 +2,7 @@
 
 use crate::checkpoint::hash_of_texts;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::recipe::TemplateConfig;
+use crate::recipe::{LimitsConfig, TemplateConfig};
 use crate::render::{ChatTemplate, FolderTemplates, TemplateContext, TemplateLimits};
 use crate::tokenize::LoadedTokenizer;
 
@@ -33,7 +33,11 @@ impl Templates {
     ///
     /// # Errors
     /// A file that cannot be read, or a template that does not compile.
-    pub fn load(config: &TemplateConfig, tokenizer: &LoadedTokenizer) -> Result<Self> {
+    pub fn load(
+        config: &TemplateConfig,
+        tokenizer: &LoadedTokenizer,
+        limits: &LimitsConfig,
+    ) -> Result<Self> {
         let compile = |source: &str| {
             ChatTemplate::compile(
                 source,
@@ -41,7 +45,7 @@ impl Templates {
                     now: config.now.clone(),
                     special_tokens: tokenizer.special_tokens.clone(),
                     kwargs: config.kwargs.clone(),
-                    limits: TemplateLimits::default(),
+                    limits: TemplateLimits::of(limits),
                 },
             )
         };

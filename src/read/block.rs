@@ -15,6 +15,8 @@ pub(super) struct BlockDecoder {
     /// Text that is still to come, where the table says it.
     left: Option<u64>,
     chunk_bytes: u64,
+    /// Stored bytes that the decoder took, and text that it made of them.
+    spent: (u64, u64),
     /// Next stored byte to ask for.
     next: u64,
     /// Up to which stored byte all text came out.
@@ -46,11 +48,12 @@ impl BlockDecoder {
         BlockDecoder {
             stored: 0..0,
             left: None,
+            spent: (0, 0),
             chunk_bytes: limits.chunk_bytes,
             next: 0,
             decoded: 0,
             input: Bytes::new(),
-            decoder: Decoder::new(codec),
+            decoder: Decoder::new(codec, limits.window_log),
             more: false,
             scratch: vec![0; limits.scratch_bytes],
             text: 0..0,
@@ -63,6 +66,7 @@ impl BlockDecoder {
     pub(super) fn begin(&mut self, table: &BlockTable, block: u64, chunk_bytes: u64) {
         self.stored = table.stored(block).unwrap_or_default();
         self.left = table.decoded_bytes_of(block);
+        self.spent = (0, 0);
         self.chunk_bytes = chunk_bytes;
         self.next = self.stored.start;
         self.decoded = self.stored.start;
@@ -100,6 +104,12 @@ impl BlockDecoder {
         let progress = self.decoder.decode(&self.input, &mut self.scratch)?;
         self.input.advance(progress.used.min(self.input.len()));
         self.more = progress.made == self.limits.scratch_bytes;
+        let (stored, text) = &mut self.spent;
+        *stored += progress.used as u64;
+        *text += progress.made as u64;
+        if *text > self.limits.most_text(*stored) {
+            return Err(Fault::Ratio(self.limits.ratio));
+        }
         if let Some(left) = &mut self.left {
             let more = || Fault::Corrupt("more text than its header says".to_owned());
             *left = left.checked_sub(progress.made as u64).ok_or_else(more)?;

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::shard::{Codec, ShardFile};
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Where a shard's blocks lie, in file order.
 ///
@@ -72,6 +73,33 @@ impl BlockTable {
             codec: file.codec,
             size_bytes,
             layout,
+        })
+    }
+
+    /// The same, without what headers say that no honest block says: more text than `ratio` allows for all of its
+    /// stored bytes. Such a block is decoded to find out.
+    pub(super) fn believed(self: Arc<Self>, limits: &Limits) -> Arc<BlockTable> {
+        let Layout::Frames(frames) = &self.layout else {
+            return self;
+        };
+        let boasts = |frame: &Frame| {
+            frame.content != Frame::UNKNOWN
+                && frame.content > limits.most_text(frame.end - frame.start)
+        };
+        if !frames.iter().any(boasts) {
+            return self;
+        }
+        let believed = frames.iter().map(|frame| Frame {
+            content: match boasts(frame) {
+                true => Frame::UNKNOWN,
+                false => frame.content,
+            },
+            ..*frame
+        });
+        Arc::new(BlockTable {
+            layout: Layout::Frames(believed.collect()),
+            codec: self.codec,
+            size_bytes: self.size_bytes,
         })
     }
 

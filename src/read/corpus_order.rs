@@ -6,6 +6,7 @@ use super::local::{LocalShard, open_shards};
 use super::reader::{BlockReader, Step};
 use super::{ReadOptions, RecordSpan};
 use crate::error::Result;
+use crate::recipe::LimitsConfig;
 use crate::shard::ShardFile;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub struct RecordsInOrder {
     /// The shard that is read.
     at: usize,
     reader: Option<BlockReader>,
+    limits: LimitsConfig,
     /// Records of the run that are still to come.
     run: (Bytes, std::vec::IntoIter<RecordSpan>),
     left: u64,
@@ -39,6 +41,7 @@ pub fn records_in_order(files: &[ShardFile], options: &ReadOptions) -> Result<Re
         shards: open_shards(files, options.io)?,
         at: 0,
         reader: None,
+        limits: options.limits,
         run: (Bytes::new(), Vec::new().into_iter()),
         left: options.limit.unwrap_or(u64::MAX),
     })
@@ -74,7 +77,7 @@ impl RecordsInOrder {
             }
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                none => none.insert(reader(shard)?),
+                none => none.insert(reader(shard, &self.limits)?),
             };
             match reader.step() {
                 Step::Need(range) => {
@@ -99,8 +102,8 @@ impl RecordsInOrder {
     }
 }
 
-fn reader(shard: &LocalShard) -> Result<BlockReader> {
+fn reader(shard: &LocalShard, limits: &LimitsConfig) -> Result<BlockReader> {
     let table = BlockTable::list(shard.file(), |range| shard.read_now(range))?;
     let all = 0..table.len();
-    Ok(BlockReader::new(Arc::new(table), all))
+    Ok(BlockReader::limited(Arc::new(table), all, limits))
 }

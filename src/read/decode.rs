@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
-/// Largest zstd window, as a power of two: 128 MiB, what `zstd --long` writes and `zstd -d` reads unasked. A
-/// window is memory that a file asks for, for each block that is open.
-const WINDOW_LOG_MAX: u32 = 27;
-
 /// Decodes one block after the other of a shard.
 pub(super) struct Decoder(Engine);
 
@@ -19,6 +15,8 @@ enum Engine {
     Plain,
     Zstd {
         context: Option<DCtx<'static>>,
+        /// Largest window, as a power of two.
+        window_log: u32,
         ended: bool,
     },
     Gzip {
@@ -55,8 +53,10 @@ pub(super) enum Fault {
     Cut,
     /// The decoder's own words.
     Corrupt(String),
-    /// It wants a larger window than is allowed.
-    Window,
+    /// It wants a larger window than this power of two.
+    Window(u32),
+    /// It gives more text than this for each stored byte.
+    Ratio(u64),
     /// No memory for a decoder.
     Memory,
 }
@@ -81,19 +81,32 @@ impl Fault {
                 .remedy("fetch the shard again, or set on_bad_record: skip"),
             Fault::Corrupt(detail) => error(Kind::Corrupt, &format!("cannot be decoded: {detail}"))
                 .remedy("fetch the shard again, or set on_bad_record: skip"),
-            Fault::Window => error(Kind::Limit, "wants a window of more than 128 MiB")
-                .remedy("compress it again with zstd --long=27 or less"),
+            Fault::Window(log) => error(
+                Kind::Limit,
+                &format!("wants a window of more than 2^{log} bytes"),
+            )
+            .remedy(format!(
+                "compress it again with zstd --long={log} or less, or set a larger limits.window_log"
+            )),
+            Fault::Ratio(ratio) => error(
+                Kind::Limit,
+                &format!("decodes to more than {ratio} times its stored bytes"),
+            )
+            .remedy("it may be a bomb; if it is not, set a larger limits.ratio"),
             Fault::Memory => error(Kind::Internal, "got no memory for a decoder"),
         }
     }
 }
 
 impl Decoder {
-    pub(super) fn new(codec: Codec) -> Decoder {
+    /// A decoder of zstd windows of at most 2^`window_log` bytes: memory that a file asks for, for each block that is
+    /// open.
+    pub(super) fn new(codec: Codec, window_log: u32) -> Decoder {
         Decoder(match codec {
             Codec::Plain => Engine::Plain,
             Codec::Zstd => Engine::Zstd {
-                context: new_context(),
+                context: new_context(window_log),
+                window_log,
                 ended: false,
             },
             Codec::Gzip => Engine::Gzip {
@@ -107,13 +120,17 @@ impl Decoder {
     pub(super) fn begin(&mut self) {
         match &mut self.0 {
             Engine::Plain => {}
-            Engine::Zstd { context, ended } => {
+            Engine::Zstd {
+                context,
+                window_log,
+                ended,
+            } => {
                 *ended = false;
                 let reset = context
                     .as_mut()
                     .map(|c| c.reset(ResetDirective::SessionOnly));
                 if !matches!(reset, Some(Ok(_))) {
-                    *context = new_context();
+                    *context = new_context(*window_log);
                 }
             }
             Engine::Gzip { inflate, at } => {
@@ -137,9 +154,13 @@ impl Decoder {
                     made: len,
                 })
             }
-            Engine::Zstd { context, ended } => {
+            Engine::Zstd {
+                context,
+                window_log,
+                ended,
+            } => {
                 let context = context.as_mut().ok_or(Fault::Memory)?;
-                decode_zstd(context, ended, input, output)
+                decode_zstd(context, *window_log, ended, input, output)
             }
             Engine::Gzip { inflate, at } => decode_gzip(inflate, at, input, output),
         }
@@ -158,14 +179,15 @@ impl Decoder {
     }
 }
 
-fn new_context() -> Option<DCtx<'static>> {
+fn new_context(window_log: u32) -> Option<DCtx<'static>> {
     let mut context = DCtx::try_create()?;
-    let set = context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX));
+    let set = context.set_parameter(DParameter::WindowLogMax(window_log));
     set.ok().map(|_| context)
 }
 
 fn decode_zstd(
     context: &mut DCtx<'static>,
+    window_log: u32,
     ended: &mut bool,
     input: &[u8],
     output: &mut [u8],
@@ -185,7 +207,7 @@ fn decode_zstd(
                 code,
                 ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge,
             ) {
-                Fault::Window
+                Fault::Window(window_log)
             } else {
                 Fault::Corrupt(zstd_safe::get_error_name(code).to_owned())
             }
@@ -252,7 +274,7 @@ mod tests {
 
     /// Decodes with input and output cut small.
     fn decode(codec: Codec, stored: &[u8], chunk: usize, room: usize) -> Result<Vec<u8>, Fault> {
-        let mut decoder = Decoder::new(codec);
+        let mut decoder = Decoder::new(codec, 27);
         decoder.begin();
         let mut text = Vec::new();
         let mut output = vec![0; room];
@@ -326,15 +348,15 @@ mod tests {
     fn a_window_past_the_cap_is_refused_and_costs_nothing() {
         // Magic, descriptor without content size, window exponent 18: 2^28 bytes.
         let frame = b"\x28\xb5\x2f\xfd\x00\x90\x01\0\0";
-        assert_eq!(decode(Codec::Zstd, frame, 64, 64), Err(Fault::Window));
-        let error = Fault::Window.into_error(Codec::Zstd, 7);
+        assert_eq!(decode(Codec::Zstd, frame, 64, 64), Err(Fault::Window(27)));
+        let error = Fault::Window(27).into_error(Codec::Zstd, 7);
         assert_eq!(error.kind(), Kind::Limit);
     }
 
     #[test]
     fn a_decoder_goes_on_after_a_fault() {
         let frame = zstd::encode_all(b"hello\n".as_slice(), 3).unwrap();
-        let mut decoder = Decoder::new(Codec::Zstd);
+        let mut decoder = Decoder::new(Codec::Zstd, 27);
         let mut output = [0; 64];
         decoder.decode(b"not a frame", &mut output).unwrap_err();
         decoder.begin();

@@ -65,8 +65,8 @@ pub(super) enum Opened {
 
 impl Held {
     /// Reads a source through into a spool in the folder `cache`, or takes hold of the spool that another
-    /// process made of the same files. With `on_bad_record: stop` the first thing that cannot be decoded is
-    /// an error.
+    /// process made of the same files. With `on_bad_record: stop` the first thing that cannot be read, a
+    /// line that is too long among them, is an error.
     pub(super) fn open(
         shards: &[Arc<LocalShard>],
         tables: &[Arc<BlockTable>],
@@ -120,10 +120,10 @@ impl Held {
         if contents.decoded_bytes > input.options.hold {
             return Ok(Opened::TooLarge(Some(spool)));
         }
-        if let (OnBadRecord::Stop, Some(first)) =
-            (input.options.on_bad_record, contents.faults.first())
+        if let (OnBadRecord::Stop, Some(error)) =
+            (input.options.on_bad_record, contents.first_error(input))
         {
-            return Err(first.error(input.shards));
+            return Err(error);
         }
         let blocks = Joined::of(contents.entries.iter().copied());
         Ok(Opened::Held(Box::new(Held {
@@ -250,7 +250,13 @@ fn name(shards: &[Arc<LocalShard>], options: &ReadOptions, limits: &Limits) -> R
     // `hold` too: what exceeds one says nothing about a larger one.
     key.extend(options.hold.to_le_bytes());
     key.extend(options.limit.unwrap_or(u64::MAX).to_le_bytes());
-    key.extend((limits.line_bytes as u64).to_le_bytes());
+    for limit in [
+        limits.line_bytes as u64,
+        u64::from(limits.window_log),
+        limits.ratio,
+    ] {
+        key.extend(limit.to_le_bytes());
+    }
     for shard in shards {
         let file = shard.file();
         let path = fs::canonicalize(&file.path).map_err(|error| {

@@ -21,6 +21,8 @@ pub(super) struct LineIndex<W> {
     line: Line,
     /// Whether the byte before was a `\r`.
     after_cr: bool,
+    /// The shard's first entry that is longer than a line may be.
+    long: Option<u64>,
 }
 
 /// What the line that is not complete holds.
@@ -55,6 +57,7 @@ impl<W: Write> LineIndex<W> {
             line_start: 0,
             line: Line::Blank,
             after_cr: false,
+            long: None,
         }
     }
 
@@ -66,6 +69,7 @@ impl<W: Write> LineIndex<W> {
         self.line = Line::Blank;
         self.entries = 0;
         self.after_cr = false;
+        self.long = None;
         self.out.write_all(&at.to_le_bytes())
     }
 
@@ -86,6 +90,9 @@ impl<W: Write> LineIndex<W> {
                 self.end_line(1 + u64::from(cr))?;
             } else {
                 self.after_cr = part.last() == Some(&b'\r');
+                if self.is_long() {
+                    self.long.get_or_insert(self.entries);
+                }
             }
             text = rest.unwrap_or_default();
         }
@@ -95,8 +102,8 @@ impl<W: Write> LineIndex<W> {
     /// The text from here on is lost, up to offset `resume`, where the next block begins. Gives the number of
     /// the entry that stands for it; none if no more records are wanted.
     pub(super) fn fault(&mut self, resume: u64) -> io::Result<Option<u64>> {
-        if self.line == Line::Rest {
-            // Nothing but the end of a lost line lies between two rests.
+        if self.line == Line::Rest || self.is_long() {
+            // Nothing but the end of a lost line lies between two rests, and a line that is too long was told already.
             self.end_line(0)?;
         }
         if self.wanted == 0 {
@@ -113,6 +120,16 @@ impl<W: Write> LineIndex<W> {
             self.end_line(u64::from(self.after_cr))?;
         }
         Ok(self.entries)
+    }
+
+    /// The first entry of the shard that is longer than a line may be, known as soon as it is.
+    pub(super) fn long(&self) -> Option<u64> {
+        self.long
+    }
+
+    /// Whether the line that is not complete is too long whatever its last byte turns out to be.
+    fn is_long(&self) -> bool {
+        self.line != Line::Rest && self.at - self.line_start > self.limits.line_bytes as u64 + 1
     }
 
     /// Bytes of the shard's text so far, up to the last record that is wanted.
@@ -137,7 +154,11 @@ impl<W: Write> LineIndex<W> {
     fn end_line(&mut self, end_bytes: u64) -> io::Result<()> {
         let len = (self.at - self.line_start).saturating_sub(end_bytes);
         // A line that is too long is a bad record even if it is blank, as for the readers of streamed blocks.
-        if self.line != Line::Blank || len > self.limits.line_bytes as u64 {
+        let long = len > self.limits.line_bytes as u64;
+        if long && self.line != Line::Rest {
+            self.long.get_or_insert(self.entries);
+        }
+        if self.line != Line::Blank || long {
             self.records += 1;
             self.wanted -= 1;
         }

@@ -2,6 +2,7 @@
 
 use super::{Bad, Limits, Lost};
 use crate::error::{Error, Kind, Stage};
+use crate::recipe::format_size;
 use bytes::Bytes;
 use memchr::memchr;
 use std::collections::VecDeque;
@@ -54,13 +55,15 @@ pub(super) fn strip_end(line: &[u8]) -> &[u8] {
 
 /// The error of a line that is longer than a record may be.
 pub(super) fn too_long(limits: &Limits) -> Error {
-    let mib = limits.line_bytes >> 20;
+    let most = format_size(limits.line_bytes as u64);
     Error::new(
         Kind::Limit,
         Stage::Read,
-        format!("the line is longer than {mib} MiB"),
+        format!("the line is longer than {most}"),
     )
-    .remedy("is it one JSON object a line? split it, or set on_bad_record: skip")
+    .remedy(
+        "is it one JSON object a line? split it, set a larger limits.line_bytes, or set on_bad_record: skip",
+    )
 }
 
 /// Collects lines into runs. Holds one run and the beginning of one line.
@@ -71,7 +74,7 @@ pub(super) struct Lines {
     text: Vec<u8>,
     records: Vec<RecordSpan>,
     line_start: usize,
-    /// Of the line that is not complete.
+    /// Of the line that is not complete; behind one that is too long, of the next.
     number: u64,
     state: State,
     /// What is complete and not taken yet: after each piece of a line a run and a bad line at most.
@@ -84,7 +87,7 @@ enum State {
     /// Nothing but white space so far.
     Blank,
     Record,
-    /// Longer than allowed: nothing of it is kept.
+    /// Longer than allowed, and told so: nothing of it is kept, and its end is looked for.
     TooLong,
 }
 
@@ -117,9 +120,14 @@ impl Lines {
         }
     }
 
-    /// The number of the line that is not complete: how many came before.
+    /// The number of the line that is not complete: how many came before. One that is too long has come.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether nothing is wanted of the line that is not complete but its end.
+    pub(super) fn passes_over(&self) -> bool {
+        self.state == State::TooLong
     }
 
     /// Takes text up to and including the next line end, or all of it.
@@ -164,7 +172,7 @@ impl Lines {
 
     /// The shard ends here: a last line without a line end counts.
     pub(super) fn end_of_shard(&mut self) {
-        if self.text.len() > self.line_start || self.state == State::TooLong {
+        if self.text.len() > self.line_start {
             self.end_line();
         }
         self.close_run();
@@ -172,8 +180,6 @@ impl Lines {
 
     /// Gives up the line that is not complete, for `error`; what lies behind counts on from the next number.
     pub(super) fn abandon_line(&mut self, error: Error, lost: Lost) {
-        self.text.truncate(self.line_start);
-        self.close_run();
         self.end_bad_line(error, lost);
     }
 
@@ -184,23 +190,27 @@ impl Lines {
         if self.state == State::Blank && !is_blank(part) {
             self.state = State::Record;
         }
-        self.text.extend_from_slice(part);
         // One byte may still turn out to be a `\r`, which does not count.
-        if self.text.len() - self.line_start > self.limits.line_bytes + 1 {
+        if self.text.len() - self.line_start + part.len() > self.limits.line_bytes + 1 {
+            // Told at once: whoever stops at it need not read on to where it ends.
+            self.end_bad_line(too_long(&self.limits), Lost::Record);
             self.state = State::TooLong;
-            self.text.truncate(self.line_start);
-            self.close_run();
-        } else if self.state == State::Record && self.text.len() > self.limits.run_bytes + 1 {
+            return;
+        }
+        self.text.extend_from_slice(part);
+        if self.state == State::Record && self.text.len() > self.limits.run_bytes + 1 {
             // Closed before the line is complete, so that a long line and a run are not held twice.
             self.close_run();
         }
     }
 
     fn end_line(&mut self) {
+        if self.state == State::TooLong {
+            self.state = State::Blank;
+            return;
+        }
         let len = strip_end(self.text.get(self.line_start..).unwrap_or_default()).len();
-        if self.state == State::TooLong || len > self.limits.line_bytes {
-            self.text.truncate(self.line_start);
-            self.close_run();
+        if len > self.limits.line_bytes {
             return self.end_bad_line(too_long(&self.limits), Lost::Record);
         }
         if self.state == State::Blank {
@@ -231,6 +241,11 @@ impl Lines {
     }
 
     fn end_bad_line(&mut self, error: Error, lost: Lost) {
+        self.text.truncate(self.line_start);
+        self.close_run();
+        // A long line's room is not kept for lines to come.
+        self.text = Vec::new();
+        self.line_start = 0;
         self.due.push_back(Emit::Bad(Bad {
             error,
             record: self.number,

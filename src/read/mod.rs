@@ -59,7 +59,7 @@ pub use shard::Shard;
 pub use source::{SourceBlocks, Streamed, open_source};
 
 use crate::order::runs::{RUN_BYTES, RUN_RECORDS};
-use crate::recipe::{Io, OnBadRecord};
+use crate::recipe::{Io, LimitsConfig, OnBadRecord};
 
 /// How a source is read: the recipe's keys of these names.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,21 +70,28 @@ pub struct ReadOptions {
     pub limit: Option<u64>,
     /// How files are read.
     pub io: Io,
-    /// Whether a source with something undecodable is refused at open.
+    /// Whether a source with something unreadable is refused at open.
     pub on_bad_record: OnBadRecord,
+    /// What input may use up: `line_bytes`, `window_log` and `ratio` are looked at here.
+    pub limits: LimitsConfig,
 }
 
-/// Bounds of everything that the stage holds or cuts. Fixed: all of them but `line_bytes` decide the order or
-/// the text that precedes a fault. Tests make them small.
+/// Bounds of everything that the stage holds or cuts. The recipe says the longest line, the largest window and the
+/// ratio; all others are fixed, since they decide the order or the text that precedes a fault. Tests make them small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
     /// Most records of a run.
     run_records: usize,
     /// Most bytes of a run, unless it is one record.
     run_bytes: usize,
-    /// Longest line. The longest chats with documents in them are a few MiB; 64 MiB leaves room, and bounds what
-    /// a file without line ends costs each open block.
+    /// Longest line.
     line_bytes: usize,
+    /// Largest zstd window, as a power of two.
+    window_log: u32,
+    /// Most text for each stored byte of a block, behind its first `free_bytes`.
+    ratio: u64,
+    /// Text of a block that is not held against its stored bytes: even a bomb has this much, and costs no more.
+    free_bytes: u64,
     /// A block of plain text.
     plain_block_bytes: u64,
     /// Stored bytes that a block is read in: large enough for a read to be worth it, small enough for
@@ -100,10 +107,30 @@ impl Limits {
     const DEFAULT: Limits = Limits {
         run_records: RUN_RECORDS,
         run_bytes: RUN_BYTES,
-        line_bytes: 64 << 20,
+        line_bytes: 16 << 20,
+        window_log: 27,
+        ratio: 1000,
+        free_bytes: 1 << 20,
         plain_block_bytes: 1 << 20,
         chunk_bytes: 256 << 10,
         tail_chunk_bytes: 64 << 10,
         scratch_bytes: 128 << 10,
     };
+
+    /// The bounds that a recipe gives.
+    fn of(config: &LimitsConfig) -> Limits {
+        Limits {
+            line_bytes: usize::try_from(config.line_bytes).unwrap_or(usize::MAX),
+            window_log: config.window_log,
+            ratio: config.ratio,
+            ..Limits::DEFAULT
+        }
+    }
+
+    /// Most text that a block may have given when so many of its stored bytes are decoded.
+    fn most_text(&self, stored: u64) -> u64 {
+        self.ratio
+            .saturating_mul(stored)
+            .saturating_add(self.free_bytes)
+    }
 }

@@ -9,6 +9,7 @@ use super::sidecar::Sidecar;
 use super::verify::Verify;
 use super::{Bad, Limits, Lost};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::recipe::LimitsConfig;
 use bytes::Bytes;
 use memchr::memchr;
 use std::ops::Range;
@@ -21,10 +22,10 @@ use std::sync::Arc;
 /// and reads on into the blocks that follow up to the end of its last record. Over all blocks of a shard each
 /// record is read exactly once.
 ///
-/// What it holds, whatever the block claims to contain: the decoder's window (128 MiB at most, as
-/// large as the block was compressed with), one chunk of stored bytes (256 KiB), 128 KiB of text, and two runs; a
-/// longer record (64 MiB at most) takes the place of a run. Frames are never held decoded, so a bomb costs
-/// time, in proportion to its text, and no memory.
+/// What it holds, whatever the block claims to contain: the decoder's window (as large as the block was compressed with,
+/// at most what `limits.window_log` says), one chunk of stored bytes (256 KiB), 128 KiB of text, and two runs; a
+/// longer record (`limits.line_bytes` at most) takes the place of a run. Frames are never held decoded, and given up
+/// where they make more text than `limits.ratio` allows, so a bomb costs little time and no memory.
 pub struct BlockReader {
     table: Arc<BlockTable>,
     limits: Limits,
@@ -68,6 +69,16 @@ impl BlockReader {
     /// line of the first of them.
     pub fn new(table: Arc<BlockTable>, blocks: Range<u64>) -> BlockReader {
         BlockReader::within(table, blocks, Limits::DEFAULT)
+    }
+
+    /// The same within the limits of a recipe.
+    pub fn limited(
+        table: Arc<BlockTable>,
+        blocks: Range<u64>,
+        limits: &LimitsConfig,
+    ) -> BlockReader {
+        let limits = Limits::of(limits);
+        BlockReader::within(table.believed(&limits), blocks, limits)
     }
 
     pub(super) fn within(
@@ -239,7 +250,9 @@ impl BlockReader {
             },
             _ => {
                 let taken = self.lines.take(text);
-                if taken.line_ended && self.phase == Phase::Tail {
+                // Of a record that is too long nobody here needs the end: the blocks that it lies in have readers of
+                // their own.
+                if self.phase == Phase::Tail && (taken.line_ended || self.lines.passes_over()) {
                     self.finish();
                 }
                 taken.used

@@ -54,7 +54,7 @@ pub fn open_source(
     io: &ReadAhead,
     cache: &Path,
 ) -> Result<SourceBlocks> {
-    open_source_within(name, local, options, io, cache, Limits::DEFAULT)
+    open_source_within(name, local, options, io, cache, Limits::of(&options.limits))
 }
 
 pub(super) fn open_source_within(
@@ -66,7 +66,8 @@ pub(super) fn open_source_within(
     limits: Limits,
 ) -> Result<SourceBlocks> {
     let shards: Vec<Arc<dyn Shard>> = local.iter().map(|shard| Arc::clone(shard) as _).collect();
-    let tables = io.list(&shards)?;
+    let tables = io.list(&shards)?.into_iter();
+    let tables: Vec<_> = tables.map(|table| table.believed(&limits)).collect();
     let sidecars = sidecars(local, &tables, cache)?;
     // What is no single shard's fault, a full disk for one, is told of the source.
     let opened = Held::open(local, &tables, options, cache, limits)

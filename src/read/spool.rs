@@ -9,11 +9,13 @@ use super::cache::failed;
 use super::decode::Fault;
 use super::index::{LineIndex, Wanted};
 use super::local::LocalShard;
-use super::{Limits, ReadOptions};
+use super::{Limits, ReadOptions, lines};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::OnBadRecord;
 use crate::shard::Codec;
+use memchr::memrchr;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -23,6 +25,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Threads that decode frames. The disk's and the page cache's share of the work does not grow with more.
 const THREADS: usize = 4;
+
+/// How much text is decoded in parallel before it is indexed: what is wrong with a line is known not long after it was
+/// decoded.
+const GROUP_BYTES: u64 = 64 << 20;
 
 /// How much text is indexed at a time.
 const INDEX_CHUNK_BYTES: u64 = 1 << 20;
@@ -38,6 +44,17 @@ pub(super) struct Contents {
     pub(super) entries: Vec<u64>,
     /// Unreadable rests, in file order.
     pub(super) faults: Vec<Unreadable>,
+    /// The first line that is too long, if no unreadable rest stands before it.
+    pub(super) long: Option<Long>,
+}
+
+/// A line that is longer than a record may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Long {
+    /// Shard within the source.
+    pub(super) shard: usize,
+    /// The entry of the shard that it is.
+    pub(super) entry: u64,
 }
 
 impl Contents {
@@ -48,6 +65,16 @@ impl Contents {
             records: 0,
             entries: Vec::new(),
             faults: Vec::new(),
+            long: None,
+        }
+    }
+
+    /// What a run that stops at the first thing that cannot be read stops at.
+    pub(super) fn first_error(&self, input: &Input<'_>) -> Option<Error> {
+        let fault = self.faults.first();
+        match self.long {
+            Some(long) if fault.is_none_or(|f| long < f.place()) => Some(long.error(input)),
+            _ => fault.map(|fault| fault.error(input.shards)),
         }
     }
 }
@@ -87,6 +114,24 @@ struct Gap {
     fault: Fault,
     block_start: u64,
     compressed_bytes: u64,
+}
+
+/// A compressed block and where its text belongs.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    block: u64,
+    /// First byte of its text.
+    start: u64,
+    /// One past the last.
+    end: u64,
+}
+
+/// What is found beside records.
+#[derive(Debug, Default)]
+struct Findings {
+    faults: Vec<Unreadable>,
+    long: Option<Long>,
 }
 
 impl Input<'_> {
@@ -140,7 +185,7 @@ impl Input<'_> {
 
     /// Decodes and indexes block after block, and stops where `limit` or `hold` is reached.
     fn write_in_turn(&self, text: &File, mut index: LineIndex<impl Write>) -> Result<Contents> {
-        let (mut faults, mut entries) = (Vec::new(), Vec::new());
+        let (mut found, mut entries) = (Findings::default(), Vec::new());
         // The text file's length, and what the shards before decode to, up to `limit`.
         let (mut spooled, mut before) = (0, 0);
         for (at, (shard, table)) in self.shards.iter().zip(self.tables).enumerate() {
@@ -158,7 +203,7 @@ impl Input<'_> {
                         Decoded::End => break,
                         Decoded::Text => {
                             let len = decoder.text().len();
-                            let wanted = self.indexed(index.text(decoder.text()))?;
+                            let wanted = self.index(&mut index, decoder.text(), at, &mut found)?;
                             let decoded = before + index.shard_bytes();
                             if decoded > self.options.hold {
                                 return Ok(Contents::too_large(decoded));
@@ -181,60 +226,76 @@ impl Input<'_> {
                                 block_start: decoder.start(),
                                 compressed_bytes: decoder.rest_bytes(),
                             };
-                            self.book(gap, &mut index, &mut faults)?;
+                            self.book(gap, &mut index, &mut found)?;
                             break;
                         }
                     }
                 }
             }
-            entries.push(self.indexed(index.end_shard())?);
+            entries.push(self.end_shard(&mut index, at, &mut found)?);
             before += index.shard_bytes();
         }
         Ok(Contents {
             decoded_bytes: before,
             records: self.indexed(index.finish())?,
             entries,
-            faults,
+            faults: found.faults,
+            long: found.long,
         })
     }
 
-    /// Decodes frames in parallel, each to where the sizes before it put it; then indexes the text.
+    /// Decodes frames in parallel, each to where the sizes before it put it, and indexes the text behind them.
     fn write_at_known_places(
         &self,
         text: &File,
         mut index: LineIndex<impl Write>,
         decoded_bytes: u64,
     ) -> Result<Contents> {
-        let gaps = self.decode_in_parallel(text)?;
-        let mut gaps = gaps.into_iter().peekable();
-        let (mut faults, mut entries, mut start) = (Vec::new(), Vec::new(), 0);
+        let places = self.places();
+        // The first place that is not decoded yet, and what those before lack.
+        let (mut next_place, mut gaps) = (0, VecDeque::new());
+        let (mut found, mut entries, mut start) = (Findings::default(), Vec::new(), 0);
+        // A frame that is given up in its middle has its room all the same.
+        let spooled_bytes = places.last().map_or(0, |place| place.end);
+        self.spooled(text.set_len(spooled_bytes))?;
+        let mut buffer = Vec::new();
         for (at, (shard, table)) in self.shards.iter().zip(self.tables).enumerate() {
             let plain = table.codec() == Codec::Plain;
             let mut next = if plain { 0 } else { start };
             let end = next + table.decoded_bytes().unwrap_or(0);
             self.indexed(index.begin_shard(next))?;
-            let mut buffer = Vec::new();
             loop {
-                let gap = gaps.peek().filter(|gap| gap.shard == at);
-                let stop = gap.map_or(end, |gap| gap.at);
+                let waiting = places.get(next_place).filter(|place| place.shard == at);
+                let gap_at = gaps
+                    .front()
+                    .filter(|gap: &&Gap| gap.shard == at)
+                    .map(|gap| gap.at);
+                let stop = gap_at.unwrap_or(waiting.map_or(end, |place| place.start));
                 let chunk = next..stop.min(next + INDEX_CHUNK_BYTES);
                 if !chunk.is_empty() {
                     next = chunk.end;
                     if plain {
-                        self.indexed(index.text(&shard.read_now(chunk)?))?;
+                        self.index(&mut index, &shard.read_now(chunk)?, at, &mut found)?;
                     } else {
                         buffer.resize((chunk.end - chunk.start) as usize, 0);
                         self.spooled(text.read_exact_at(&mut buffer, chunk.start))?;
-                        self.indexed(index.text(&buffer))?;
+                        self.index(&mut index, &buffer, at, &mut found)?;
                     }
-                } else if let Some(gap) = gaps.next_if(|gap| gap.shard == at) {
+                } else if let (Some(_), Some(gap)) = (gap_at, gaps.pop_front()) {
                     next = gap.resume;
-                    self.book(gap, &mut index, &mut faults)?;
+                    self.book(gap, &mut index, &mut found)?;
+                } else if let Some(place) = waiting {
+                    let rest = places.get(next_place..).unwrap_or_default();
+                    let within = |p: &&Place| p.end - place.start <= GROUP_BYTES;
+                    let group = rest.iter().take_while(within).count().max(1);
+                    let group = rest.get(..group).unwrap_or_default();
+                    gaps.extend(self.decode_in_parallel(text, group)?);
+                    next_place += group.len();
                 } else {
                     break;
                 }
             }
-            entries.push(self.indexed(index.end_shard())?);
+            entries.push(self.end_shard(&mut index, at, &mut found)?);
             if !plain {
                 start = end;
             }
@@ -243,14 +304,15 @@ impl Input<'_> {
             decoded_bytes,
             records: self.indexed(index.finish())?,
             entries,
-            faults,
+            faults: found.faults,
+            long: found.long,
         })
     }
 
-    /// Writes every frame's text to its place. Gives the gaps, in file order.
-    fn decode_in_parallel(&self, text: &File) -> Result<Vec<Gap>> {
+    /// Where the text of every compressed block belongs, by the sizes that their headers say.
+    fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
-        let mut end = 0u64;
+        let mut start = 0u64;
         for (shard, table) in self.tables.iter().enumerate() {
             let blocks = if table.codec() == Codec::Plain {
                 0
@@ -258,10 +320,21 @@ impl Input<'_> {
                 table.len()
             };
             for block in 0..blocks {
-                places.push((shard, block, end));
-                end += table.decoded_bytes_of(block).unwrap_or(0);
+                let end = start + table.decoded_bytes_of(block).unwrap_or(0);
+                places.push(Place {
+                    shard,
+                    block,
+                    start,
+                    end,
+                });
+                start = end;
             }
         }
+        places
+    }
+
+    /// Writes every frame's text to its place. Gives the gaps, in file order.
+    fn decode_in_parallel(&self, text: &File, places: &[Place]) -> Result<Vec<Gap>> {
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || {
             let mut gaps = Vec::new();
@@ -271,7 +344,9 @@ impl Input<'_> {
                 && let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed))
             {
                 match self.decode_to(text, *place, &mut decoder) {
-                    Ok(gap) => gaps.extend(gap),
+                    Ok(Decoding::Whole) => {}
+                    Ok(Decoding::Gap(gap)) => gaps.push(gap),
+                    Ok(Decoding::GivenUp) => stop.store(true, Ordering::Relaxed),
                     Err(error) => {
                         stop.store(true, Ordering::Relaxed);
                         return Err(error);
@@ -305,18 +380,15 @@ impl Input<'_> {
     }
 
     /// Decodes one frame to where its text belongs.
-    fn decode_to(
-        &self,
-        text: &File,
-        (at, block, place): (usize, u64, u64),
-        decoder: &mut BlockDecoder,
-    ) -> Result<Option<Gap>> {
+    fn decode_to(&self, text: &File, place: Place, decoder: &mut BlockDecoder) -> Result<Decoding> {
+        let at = place.shard;
         let (Some(shard), Some(table)) = (self.shards.get(at), self.tables.get(at)) else {
-            return Ok(None);
+            return Ok(Decoding::Whole);
         };
-        let end = place + table.decoded_bytes_of(block).unwrap_or(0);
-        decoder.begin(table, block, self.limits.chunk_bytes);
-        let mut next = place;
+        decoder.begin(table, place.block, self.limits.chunk_bytes);
+        let mut next = place.start;
+        // Text since the last line end, as far as this frame knows.
+        let mut line_bytes = 0;
         let fault = loop {
             match decoder.step() {
                 Decoded::Need(range) => decoder.feed(shard.read_now(range)?),
@@ -324,21 +396,66 @@ impl Input<'_> {
                     let len = decoder.text().len();
                     self.spooled(text.write_all_at(decoder.text(), next))?;
                     next += len as u64;
+                    line_bytes = match memrchr(b'\n', decoder.text()) {
+                        Some(end) => len - end - 1,
+                        None => line_bytes + len,
+                    };
                     decoder.take(len);
+                    let too_long = line_bytes > self.limits.line_bytes + 1;
+                    if too_long && self.options.on_bad_record == OnBadRecord::Stop {
+                        return Ok(Decoding::GivenUp);
+                    }
                 }
                 // The decoder has seen to it that the text has the size that its place has.
-                Decoded::End => return Ok(None),
+                Decoded::End => return Ok(Decoding::Whole),
                 Decoded::Fault(fault) => break fault,
             }
         };
-        Ok(Some(Gap {
+        Ok(Decoding::Gap(Gap {
             shard: at,
             at: next,
-            resume: end,
+            resume: place.end,
             fault,
             block_start: decoder.start(),
             compressed_bytes: decoder.rest_bytes(),
         }))
+    }
+
+    /// Indexes text. A run that stops at what cannot be read stops at a line as soon as it is too long.
+    fn index(
+        &self,
+        index: &mut LineIndex<impl Write>,
+        text: &[u8],
+        shard: usize,
+        found: &mut Findings,
+    ) -> Result<Wanted> {
+        let wanted = self.indexed(index.text(text))?;
+        self.note_long(index.long(), shard, found)?;
+        Ok(wanted)
+    }
+
+    /// Ends a shard's index. Gives the number of its entries.
+    fn end_shard(
+        &self,
+        index: &mut LineIndex<impl Write>,
+        shard: usize,
+        found: &mut Findings,
+    ) -> Result<u64> {
+        let entries = self.indexed(index.end_shard())?;
+        self.note_long(index.long(), shard, found)?;
+        Ok(entries)
+    }
+
+    fn note_long(&self, entry: Option<u64>, shard: usize, found: &mut Findings) -> Result<()> {
+        let Some(entry) = entry.filter(|_| found.long.is_none()) else {
+            return Ok(());
+        };
+        let long = Long { shard, entry };
+        if self.options.on_bad_record == OnBadRecord::Stop {
+            return Err(long.error(self));
+        }
+        found.long = Some(long);
+        Ok(())
     }
 
     /// Gives a fault its entry, or ends the run with it.
@@ -346,7 +463,7 @@ impl Input<'_> {
         &self,
         gap: Gap,
         index: &mut LineIndex<impl Write>,
-        faults: &mut Vec<Unreadable>,
+        found: &mut Findings,
     ) -> Result<()> {
         let Some(entry) = self.indexed(index.fault(gap.resume))? else {
             return Ok(());
@@ -361,7 +478,7 @@ impl Input<'_> {
         if self.options.on_bad_record == OnBadRecord::Stop {
             return Err(unreadable.error(self.shards));
         }
-        faults.push(unreadable);
+        found.faults.push(unreadable);
         Ok(())
     }
 
@@ -380,7 +497,34 @@ impl Input<'_> {
     }
 }
 
+/// What became of a frame.
+enum Decoding {
+    Whole,
+    Gap(Gap),
+    /// A line of it is too long, and the run stops there: indexing will say at which.
+    GivenUp,
+}
+
+impl Long {
+    /// The error, with the shard and the entry.
+    fn error(self, input: &Input<'_>) -> Error {
+        let error = lines::too_long(&input.limits).at_record(self.entry);
+        match input.shards.get(self.shard) {
+            Some(shard) => error.in_shard(&shard.file().name),
+            None => error,
+        }
+    }
+}
+
 impl Unreadable {
+    /// Where it stands among the source's entries.
+    fn place(&self) -> Long {
+        Long {
+            shard: self.shard,
+            entry: self.entry,
+        }
+    }
+
     /// The error, with the shard and the entry.
     pub(super) fn error(&self, shards: &[Arc<LocalShard>]) -> Error {
         let shard = shards.get(self.shard).map(|shard| shard.file());

@@ -217,8 +217,16 @@ pub(super) fn leaf(shape: &Shape, tree: &Tree) -> Result<Value, Fault> {
         }
         (Shape::Weight { least }, Tree::Integer(integer)) => weight(*integer as f64, *least),
         (Shape::Weight { least }, Tree::Float(float)) => weight(*float, *least),
-        (Shape::Size, Tree::Integer(integer)) => u64::try_from(*integer).ok().map(Value::from),
-        (Shape::Size, Tree::Text(text)) => size::parse(text).map(Value::from),
+        (Shape::Size { least, most }, Tree::Integer(_) | Tree::Text(_)) => {
+            let bytes = match tree {
+                Tree::Integer(integer) => u64::try_from(*integer).ok(),
+                Tree::Text(text) => size::parse(text),
+                _ => None,
+            };
+            bytes
+                .filter(|bytes| (least..=most).contains(&bytes))
+                .map(Value::from)
+        }
         (Shape::Text(kind), Tree::Text(text)) => match paths::objection(*kind, text) {
             None => Some(Value::String(text.clone())),
             Some(objection) => return Err(Fault::new(None, "", objection)),

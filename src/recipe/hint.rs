@@ -53,7 +53,9 @@ fn meant(shape: &Shape, tree: &Tree) -> Option<String> {
             let weight = weight::millionths(text.parse().ok()?)?;
             (weight >= *least).then(|| weight::number(weight).to_string())
         }
-        (Shape::Size, Tree::Text(text)) => size::nearest(text),
+        (Shape::Size { least, most }, Tree::Text(text)) => size::nearest(text).filter(|near| {
+            size::parse(near).is_some_and(|bytes| (*least..=*most).contains(&bytes))
+        }),
         (Shape::Text(_), Tree::Integer(number)) => Some(format!("\"{number}\"")),
         (Shape::Text(_), Tree::Flag(flag)) => Some(format!("\"{flag}\"")),
         (Shape::List { .. }, Tree::Text(text)) => Some(format!("[{}]", quoted(text))),

@@ -1,8 +1,10 @@
 //! The keys of a recipe: the one table behind reading, suggestions, printing and the schema. Each struct's
 //! file holds the lines for its own keys.
 
-use super::shape::{Key, Section, Shape, Text, at_least, between, choice, key};
-use super::{Recipe, batch, mask, mixture, pack, read, render, source, template, tokenizer};
+use super::shape::{ANY_SIZE, Key, Section, Shape, Text, at_least, between, choice, key};
+use super::{
+    Recipe, batch, limits, mask, mixture, pack, read, render, source, template, tokenizer,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -104,7 +106,7 @@ pub(super) static RECIPE: Section = Section {
         ),
         key(
             "hold",
-            Shape::Size,
+            ANY_SIZE,
             "A source that decodes to at most this many bytes is shuffled record by \
              record, a larger one block by block.",
         ),
@@ -142,6 +144,11 @@ pub(super) static RECIPE: Section = Section {
                 .with(&read::SKIP),
             ]),
             "What a record does that cannot be read or understood.",
+        ),
+        key(
+            "limits",
+            Shape::Section(&limits::KEYS),
+            "What input may use up; what passes a limit is a bad record.",
         ),
         key(
             "workers",

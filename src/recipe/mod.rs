@@ -21,6 +21,7 @@ mod fault;
 mod free;
 mod hint;
 mod keys;
+mod limits;
 mod mask;
 mod mixture;
 mod order;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
+pub use limits::LimitsConfig;
 pub use mask::{FieldLoss, LossWeights, Markers, MaskConfig, Train};
 pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
@@ -52,6 +54,7 @@ pub use pack::{DEFAULT_LOOKAHEAD, Overlong, PackConfig, Strategy};
 pub use read::{Io, OnBadRecord};
 pub use render::Render;
 pub use schema::schema;
+pub(crate) use size::format as format_size;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
 pub use template::TemplateConfig;
@@ -98,6 +101,8 @@ pub struct Recipe {
     pub schedule: Vec<ScheduleEntry>,
     /// What a bad record does.
     pub on_bad_record: OnBadRecord,
+    /// What input may use up.
+    pub limits: LimitsConfig,
     /// Worker threads; none: the machine's cores.
     pub workers: Option<usize>,
     /// Batches in the channel.
@@ -135,6 +140,7 @@ impl Default for Recipe {
             on_exhausted: OnExhausted::default(),
             schedule: Vec::new(),
             on_bad_record: OnBadRecord::default(),
+            limits: LimitsConfig::default(),
             workers: None,
             // Hides a slow block or a busy worker for some steps; a batch is small.
             prefetch: 4,

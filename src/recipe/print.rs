@@ -56,7 +56,7 @@ fn entry(f: &mut impl Write, value: &Value, key: &Key, indent: usize) -> fmt::Re
         (shape, _) => {
             write!(f, "{}: ", key.name)?;
             match (shape, value.as_u64()) {
-                (Shape::Size, Some(bytes)) => f.write_str(&size::format(bytes))?,
+                (Shape::Size { .. }, Some(bytes)) => f.write_str(&size::format(bytes))?,
                 _ => flow(f, value)?,
             }
             writeln!(f)

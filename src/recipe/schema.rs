@@ -46,7 +46,7 @@ fn property(key: &Key, default: Option<&Value>) -> Value {
         map.insert("description".into(), key.doc.into());
         if key.need != Need::Required {
             let default = match (&key.shape, default.and_then(Value::as_u64)) {
-                (Shape::Size, Some(bytes)) => size::format(bytes).into(),
+                (Shape::Size { .. }, Some(bytes)) => size::format(bytes).into(),
                 _ => default.cloned().unwrap_or_default(),
             };
             map.insert("default".into(), default);
@@ -68,8 +68,8 @@ fn shape(of: &Shape) -> Value {
         Shape::Weight { .. } => {
             json!({"type": "number", "exclusiveMinimum": 0, "maximum": weight::MOST})
         }
-        Shape::Size => json!({"anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+        Shape::Size { least, most } => json!({"anyOf": [
+            {"type": "integer", "minimum": least, "maximum": most},
             {"type": "string", "pattern": size::PATTERN},
         ]}),
         Shape::Text(Text::Any) => json!({"type": "string"}),

@@ -1,6 +1,6 @@
 //! What a key may hold: the vocabulary of the table in `keys.rs`.
 
-use super::weight;
+use super::{size, weight};
 use serde_json::Value;
 
 /// A mapping with known keys.
@@ -45,7 +45,10 @@ pub(super) enum Shape {
         least: u64,
     },
     /// Bytes, as a number or with a unit.
-    Size,
+    Size {
+        least: u64,
+        most: u64,
+    },
     Text(Text),
     Choice(&'static [Choice]),
     List {
@@ -166,6 +169,12 @@ pub(super) const fn between(least: u64, most: u64) -> Shape {
     Shape::Integer { least, most }
 }
 
+/// A size without bounds.
+pub(super) const ANY_SIZE: Shape = Shape::Size {
+    least: 0,
+    most: u64::MAX,
+};
+
 impl Section {
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
@@ -202,7 +211,14 @@ impl Shape {
             Shape::Fraction => "a number from 0 to 1".to_owned(),
             Shape::Weight { least: 0 } => format!("a number from 0 to {}", weight::MOST),
             Shape::Weight { .. } => format!("a number above 0 and at most {}", weight::MOST),
-            Shape::Size => "a size such as 2GiB or 512MiB, or a number of bytes".to_owned(),
+            Shape::Size { least: 0, most } if *most == u64::MAX => {
+                "a size such as 2GiB or 512MiB, or a number of bytes".to_owned()
+            }
+            Shape::Size { least, most } => format!(
+                "a size from {} to {}, or a number of bytes",
+                size::format(*least),
+                size::format(*most)
+            ),
             Shape::Text(text) => text.expected().to_owned(),
             Shape::Choice(choices) => {
                 let built: Vec<String> = choices

@@ -44,7 +44,7 @@ pub(super) fn nearest(text: &str) -> Option<String> {
 }
 
 /// The shortest exact form in binary units, else in bytes. Reads back to the same number.
-pub(super) fn format(bytes: u64) -> String {
+pub(crate) fn format(bytes: u64) -> String {
     let exact =
         |unit: &&(&str, u64)| unit.0.ends_with("iB") && bytes > 0 && bytes.is_multiple_of(unit.1);
     match UNITS.iter().rev().find(exact) {

@@ -1,5 +1,7 @@
 //! What a template may use up, since templates come from model folders and are untrusted code.
 
+use crate::recipe::LimitsConfig;
+
 /// Bytes that an operation may create for one unit of fuel: the engine's own rate, which our filters
 /// keep to.
 pub(super) const BYTES_PER_FUEL: u64 = 64;
@@ -17,18 +19,21 @@ pub struct TemplateLimits {
     pub nesting: usize,
 }
 
-impl Default for TemplateLimits {
-    fn default() -> Self {
+impl TemplateLimits {
+    /// The limits that a recipe gives.
+    pub fn of(limits: &LimitsConfig) -> Self {
         TemplateLimits {
-            // A turn costs 100 to 500 units in the templates in use, and each pass over the text one
-            // for 64 bytes, so this is some 10,000 turns. An endless loop is stopped within half a
-            // second, and what is created on the way is at most 256 MiB of strings.
-            fuel: 4_000_000,
-            // Longer than any context window: some 16 million tokens.
-            output_bytes: 64 << 20,
+            fuel: limits.template_fuel,
+            output_bytes: usize::try_from(limits.template_output_bytes).unwrap_or(usize::MAX),
             // Templates nest a handful of macros, tool schemas some ten levels. The engine needs a few
             // KiB of stack for a macro call, and a worker has 2 MiB.
             nesting: 100,
         }
+    }
+}
+
+impl Default for TemplateLimits {
+    fn default() -> Self {
+        TemplateLimits::of(&LimitsConfig::default())
     }
 }

@@ -71,12 +71,12 @@ pub(super) fn explain(error: &minijinja::Error, limits: &TemplateLimits) -> Erro
             "{place}the render used up its fuel of {} units",
             limits.fuel
         ))
-        .remedy("look for a loop that does not end, or for a conversation that is far too long"),
+        .remedy("look for a loop that does not end, or set a larger limits.template_fuel"),
         ErrorKind::WriteFailure => template_error(format!(
             "{place}the render printed more than {} bytes",
             limits.output_bytes
         ))
-        .remedy("look for a loop that does not end, or for a conversation that is far too long"),
+        .remedy("look for a loop that does not end, or set a larger limits.template_output_bytes"),
         kind => {
             let what = match innermost.detail() {
                 Some(detail) => format!("{kind}: {detail}"),

@@ -18,6 +18,7 @@ mod faults; // damaged inputs: one clear error that names shard and record, or a
 mod fork; // a checkpoint carried into a changed recipe: nothing twice, nothing lost
 mod global; // plan: global: exact epochs on any number of ranks, planned from lengths that are counted once
 mod golden; // the order, frozen
+mod hostile; // hostile input, each kind by itself: one error or a counted drop
 mod mask_policies; // what is trained under each policy, end to end
 mod oracle; // equality with the reference, where it is installed
 mod per_turn; // render: per_turn: each turn as the model is asked for it, counted and resumed

@@ -165,7 +165,7 @@ fn the_square_of_the_turns_is_bounded() {
         "{refused}"
     );
     // Few turns, each long.
-    let long = "x".repeat(4 << 20);
+    let long = "x".repeat(1 << 20);
     let turns = format!(
         r#"{{"role": "user", "content": "{long}"}}, {{"role": "assistant", "content": "a"}}"#
     );

@@ -27,12 +27,12 @@ pub(crate) fn run(args: &args::Index) -> Result<()> {
                     true => Place::Cache(&cache),
                     false => Place::Beside,
                 };
-                let sidecar = Sidecar::of(&shard, &mut |bytes| bar.advance(bytes))?;
+                let sidecar = Sidecar::of(&shard, &recipe.limits, &mut |bytes| bar.advance(bytes))?;
                 let path = sidecar.write(&shard, place)?;
                 bar.line(&format!("{}: {}", path.display(), figures(&sidecar)))?;
                 continue;
             }
-            match check(&shard, &cache, &bar) {
+            match check(&shard, &recipe, &cache, &bar) {
                 Ok(sidecar) => {
                     bar.line(&format!(
                         "{}: {}, as indexed",
@@ -56,7 +56,12 @@ pub(crate) fn run(args: &args::Index) -> Result<()> {
 }
 
 /// Holds one shard against its sidecar, wherever that is.
-fn check(shard: &LocalShard, cache: &Path, bar: &ByteBar) -> packmill::Result<Sidecar> {
+fn check(
+    shard: &LocalShard,
+    recipe: &Recipe,
+    cache: &Path,
+    bar: &ByteBar,
+) -> packmill::Result<Sidecar> {
     let progress = &mut |bytes| bar.advance(bytes);
     let Some(sidecar) = sidecar::find(shard, Some(cache))? else {
         return Err(Error::new(Kind::Io, Stage::Read, "has no index")
@@ -65,7 +70,7 @@ fn check(shard: &LocalShard, cache: &Path, bar: &ByteBar) -> packmill::Result<Si
     };
     sidecar.check(shard, progress)?;
     // The bytes are the same, so what is counted in them can only be wrong in the sidecar.
-    if Sidecar::of(shard, progress)? != sidecar {
+    if Sidecar::of(shard, &recipe.limits, progress)? != sidecar {
         let message = "its index counts other records than it holds";
         return Err(Error::new(Kind::Corrupt, Stage::Read, message)
             .remedy("run `packmill index` again")

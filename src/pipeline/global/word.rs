@@ -4,8 +4,8 @@
 use crate::error::{Error, Kind, Result, Stage};
 use crate::ledger::Reason;
 
-/// Bits that a length takes. The longest record is 64 MiB of text, so an example beyond it takes a template that
-/// writes several tokens for each byte.
+/// Bits that a length takes. A record has 16 MiB of text at most unless the recipe says otherwise, so an example beyond it
+/// takes limits that are much larger, or a template that writes several tokens for each byte.
 const LENGTH_BITS: u32 = 27;
 
 /// The longest example that is planned.

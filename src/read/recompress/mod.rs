@@ -21,6 +21,13 @@ use std::path::{Path, PathBuf};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
+/// Whoever names a shard means its text, however small it is stored, and lines up to the largest frame.
+const LIMITS: Limits = Limits {
+    line_bytes: 64 << 20,
+    ratio: u64::MAX,
+    ..Limits::DEFAULT
+};
+
 /// How a shard is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frames {
@@ -133,7 +140,7 @@ pub fn recompress(
 ) -> Result<Recompressed> {
     check_target(shard, target, existing)?;
     let mut file = NewFile::create(target)?;
-    let done = write(shard, frames, &Limits::DEFAULT, &mut file, progress)?;
+    let done = write(shard, frames, &LIMITS, &mut file, progress)?;
     check_target(shard, target, existing)?;
     file.publish()?;
     Ok(done)

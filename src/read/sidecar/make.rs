@@ -7,6 +7,7 @@ use crate::read::blocks::BlockTable;
 use crate::read::line_count::LineCount;
 use crate::read::local::LocalShard;
 use crate::read::walk::{Depth, Visitor, walk};
+use crate::recipe::LimitsConfig;
 use xxhash_rust::xxh3::Xxh3;
 
 impl Sidecar {
@@ -14,8 +15,12 @@ impl Sidecar {
     /// chunk of it, the decoder's window, and 48 bytes a block.
     ///
     /// `progress` is told of stored bytes as they are read; its error breaks off.
-    pub fn of(shard: &LocalShard, progress: &mut dyn FnMut(u64) -> Result<()>) -> Result<Sidecar> {
-        Sidecar::of_within(shard, Limits::DEFAULT, progress)
+    pub fn of(
+        shard: &LocalShard,
+        limits: &LimitsConfig,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Sidecar> {
+        Sidecar::of_within(shard, Limits::of(limits), progress)
     }
 
     pub(in crate::read) fn of_within(

@@ -4,7 +4,7 @@ use crate::read::blocks::BlockTable;
 use crate::read::local::open_shards;
 use crate::read::reader::{BlockReader, Step};
 use crate::read::tests::{SMALL, frame, shards, write_shard};
-use crate::recipe::Io;
+use crate::recipe::{Io, LimitsConfig};
 use crate::shard::Codec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn is_found_beside_the_shard_and_in_the_cache() {
     let shard = shard(dir.path(), Codec::Plain, b"{}\n{}\n");
     let cache = cache.path().join("new");
     assert_eq!(find(&shard, Some(&cache)).unwrap(), None);
-    let sidecar = Sidecar::of(&shard, &mut |_| Ok(())).unwrap();
+    let sidecar = Sidecar::of(&shard, &LimitsConfig::DEFAULT, &mut |_| Ok(())).unwrap();
     for place in [Place::Cache(&cache), Place::Beside] {
         let path = sidecar.write(&shard, place).unwrap();
         let bytes = fs::read(&path).unwrap();
@@ -131,7 +131,7 @@ fn refuses_what_does_not_fit_the_shard() {
     let dir = tempfile::tempdir().unwrap();
     let text = vec![b'x'; 200_000];
     let before = shard(dir.path(), Codec::Plain, &text);
-    let sidecar = Sidecar::of(&before, &mut |_| Ok(())).unwrap();
+    let sidecar = Sidecar::of(&before, &LimitsConfig::DEFAULT, &mut |_| Ok(())).unwrap();
     sidecar.write(&before, Place::Beside).unwrap();
     let found = |at: usize| {
         let mut text = text.clone();
@@ -168,7 +168,7 @@ fn checks_a_block_whole_or_in_pieces() {
     let dir = tempfile::tempdir().unwrap();
     let stored = [frame(b"one\n"), frame(b"two\n")].concat();
     let shard = shard(dir.path(), Codec::Zstd, &stored);
-    let sidecar = Sidecar::of(&shard, &mut |_| Ok(())).unwrap();
+    let sidecar = Sidecar::of(&shard, &LimitsConfig::DEFAULT, &mut |_| Ok(())).unwrap();
     let second = table(&shard, &Limits::DEFAULT).stored(1).unwrap();
     let bytes = &stored[second.start as usize..];
     sidecar.check_block(1, bytes).unwrap();

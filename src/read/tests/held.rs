@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::read::held::Opened;
-use crate::recipe::{Io, OnBadRecord};
+use crate::recipe::{Io, LimitsConfig, OnBadRecord};
 use proptest::test_runner::TestCaseResult;
 
 pub(super) fn options() -> ReadOptions {
@@ -11,6 +11,7 @@ pub(super) fn options() -> ReadOptions {
         limit: None,
         io: Io::Auto,
         on_bad_record: OnBadRecord::Stop,
+        limits: LimitsConfig::default(),
     }
 }
 

@@ -150,9 +150,52 @@ fn a_bomb_costs_no_memory() {
     }
     encoder.write_all(b"\nafter\n").unwrap();
     let stored = encoder.finish().unwrap();
-    let (records, bad) = streamed(Codec::Zstd, &stored, Limits::DEFAULT);
+    let allowed = Limits {
+        ratio: u64::MAX,
+        ..Limits::DEFAULT
+    };
+    let (records, bad) = streamed(Codec::Zstd, &stored, allowed);
     assert_eq!(records, [(1, b"after".to_vec())]);
     assert_eq!(bad[0].1.error.kind(), Kind::Limit);
+    // Not decoded at all past the first MiB, unless the recipe says so.
+    let (records, bad) = streamed(Codec::Zstd, &stored, Limits::DEFAULT);
+    assert!(records.is_empty());
+    assert_eq!(bad.len(), 1);
+    let Lost::Rest { compressed_bytes } = bad[0].1.lost else {
+        panic!("{:?}", bad[0])
+    };
+    assert!(compressed_bytes > stored.len() as u64 * 9 / 10);
+    assert_eq!(bad[0].1.error.kind(), Kind::Limit);
+}
+
+#[test]
+fn the_limits_of_a_recipe_are_the_defaults() {
+    assert_eq!(Limits::of(&LimitsConfig::DEFAULT), Limits::DEFAULT);
+}
+
+/// Known as soon as it is, and once; what follows it in its block is read.
+#[test]
+fn a_line_that_is_too_long_is_told_before_its_end() {
+    let stored = [b"a\n".as_slice(), &[b'x'; 400], b"\nb\n"].concat();
+    let (records, bad) = streamed(Codec::Plain, &stored, SMALL);
+    assert_eq!(records, [(0, b"a".to_vec()), (2, b"b".to_vec())]);
+    assert_eq!((bad.len(), bad[0].0, bad[0].1.lost), (1, 1, Lost::Record));
+    let table = table(Codec::Gzip, &member(&stored), &SMALL);
+    let mut reader = BlockReader::within(table, 0..1, SMALL);
+    let stored = member(&stored);
+    let mut fed = 0;
+    loop {
+        match reader.step() {
+            Step::Need(range) => {
+                fed = range.end;
+                reader.feed(slice(&stored, range)).unwrap();
+            }
+            Step::Run(_) => {}
+            Step::Bad(bad) => break assert_eq!(bad.record, 1),
+            Step::End => panic!("nothing was told"),
+        }
+    }
+    assert!(fed < stored.len() as u64, "read to its end first");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, FieldLoss, Fields, Format, LossWeights, Markers, MaskConfig, OnBadRecord,
-    OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
-    TokenizerConfig, Train,
+    BatchConfig, FieldLoss, Fields, Format, LimitsConfig, LossWeights, Markers, MaskConfig,
+    OnBadRecord, OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig,
+    TemplateConfig, TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -89,6 +89,15 @@ epochs: null
 on_exhausted: repeat
 schedule: null
 on_bad_record: {skip: {max_fraction: 0.5}}
+limits:
+  line_bytes: 16MiB
+  record_bytes: 16MiB
+  nesting: 128
+  window_log: 27
+  ratio: 1000
+  template_fuel: 4000000
+  template_output_bytes: 16MiB
+  examples_per_record: 64
 workers: null
 prefetch: 4
 io: auto
@@ -196,6 +205,7 @@ prop_compose! {
         hold in prop_oneof![any::<u64>(), (0u64..1024).prop_map(|mebibytes| mebibytes << 20)],
         fraction in option::of(0.0f64..=1.0),
         mixture in option::of((select(vec![OnExhausted::Repeat, OnExhausted::Stop]), vec((1u64..1 << 40, 0u64..9_999_999), 0..3))),
+        limits in (1u64 << 10..=1 << 30, 4u32..=512, 10u32..=31, 1u64.., 1usize..=1 << 16),
         rest in (1u32..9999, any::<bool>(), option::of(1u64..), option::of(1usize..99), 1usize..99),
     ) -> Recipe {
         let (multiple, multiples, lookahead, max_segments) = pack;
@@ -241,6 +251,16 @@ prop_compose! {
             on_exhausted,
             schedule: schedule.into_iter().map(entry).collect(),
             on_bad_record: fraction.map_or(OnBadRecord::Stop, |max_fraction| OnBadRecord::Skip { max_fraction }),
+            limits: LimitsConfig {
+                line_bytes: limits.0,
+                record_bytes: limits.0 / 2 + 512,
+                nesting: limits.1,
+                window_log: limits.2,
+                ratio: limits.3,
+                template_fuel: limits.3 / 2 + 1,
+                template_output_bytes: limits.0,
+                examples_per_record: limits.4,
+            },
             workers,
             prefetch,
             folder: PathBuf::from("/nowhere"),

@@ -164,7 +164,7 @@ fn the_page_lists_every_key_with_its_type_and_default() {
             (Need::Required, ..) => "required".to_owned(),
             (_, Shape::Section(_), _) => "below".to_owned(),
             (_, Shape::Nullable(Shape::Located(_)), Some(Value::Object(_))) => "below".to_owned(),
-            (_, Shape::Size, Some(bytes)) => {
+            (_, Shape::Size { .. }, Some(bytes)) => {
                 format!("`{}`", size::format(bytes.as_u64().unwrap()))
             }
             (_, _, Some(Value::String(text))) => format!("`{text}`"),

@@ -105,7 +105,7 @@ fn tools(cursor: &mut Cursor<'_>) -> Result<Option<Value>> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    json::whole(&text, list)
+    json::whole(&text, cursor.nesting(), list)
 }
 
 /// Transformers refuses anything but a list of objects.

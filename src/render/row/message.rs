@@ -102,7 +102,7 @@ impl Messages {
             mapped.clone_into(&mut role);
             entries.set("role", Value::from(mapped));
         } else if speaker && role == FUNCTION_CALL {
-            function_call(&mut entries)?;
+            function_call(&mut entries, cursor.nesting())?;
             "assistant".clone_into(&mut role);
         }
         let loss = loss::take(&mut entries)?;
@@ -216,10 +216,10 @@ fn odd_part(content: &Value) -> Option<(usize, ValueKind)> {
 }
 
 /// Turns LLaMA-Factory's function-call turn into an assistant turn with `tool_calls`.
-fn function_call(entries: &mut Entries) -> Result<()> {
+fn function_call(entries: &mut Entries, nesting: u32) -> Result<()> {
     let content = entries.take("content");
     let text = content.as_ref().and_then(Value::as_str).unwrap_or_default();
-    let calls = json::whole(text, |cursor| match cursor.peek()? {
+    let calls = json::whole(text, nesting, |cursor| match cursor.peek()? {
         Type::Array => value::objects(cursor, "a call"),
         _ => {
             cursor.expect(Type::Object)?;

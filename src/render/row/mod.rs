@@ -26,8 +26,8 @@ mod tests;
 pub use shape::Shape;
 
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Targets, TokenId};
-use crate::recipe::{Fields, RowKind, SourceConfig};
+use crate::example::{Span, Targets, TokenId};
+use crate::recipe::{Fields, LimitsConfig, RowKind, SourceConfig};
 use crate::render::conversation::Conversation;
 
 /// One row, understood.
@@ -75,12 +75,18 @@ pub struct RowReader {
     fields: Fields,
     chat: chat::Chat,
     shape: Option<Shape>,
+    nesting: u32,
+    record_bytes: u64,
 }
 
 impl RowReader {
-    /// A reader for `source`. `system` is put before conversations that have no system message.
+    /// A reader for `source`, within the default limits. `system` is put before conversations that have no system
+    /// message.
     pub fn new(source: &SourceConfig, system: Option<&str>) -> Self {
+        let limits = LimitsConfig::default();
         RowReader {
+            nesting: limits.nesting,
+            record_bytes: limits.record_bytes,
             kind: source.kind,
             fields: source.fields.clone(),
             chat: chat::Chat {
@@ -97,10 +103,20 @@ impl RowReader {
         }
     }
 
+    /// The same within other limits: `nesting` and `record_bytes` are looked at here.
+    #[must_use]
+    pub fn within(self, limits: &LimitsConfig) -> Self {
+        RowReader {
+            nesting: limits.nesting,
+            record_bytes: limits.record_bytes,
+            ..self
+        }
+    }
+
     /// The shape of the source whose first record this is, among those that its `kind` allows.
     pub fn detect(&self, first_record: &[u8]) -> Result<Shape> {
-        let text = utf8(first_record)?;
-        let shape = json::whole(text, |cursor| {
+        let text = self.text(first_record)?;
+        let shape = json::whole(text, self.nesting, |cursor| {
             shape::detect(cursor, self.kind, &self.fields)
         });
         Ok(shape?)
@@ -123,17 +139,29 @@ impl RowReader {
     /// Reads one record, with or without its line end. While no shape is set each record decides for itself,
     /// which walks over it twice.
     ///
-    /// Errors are of [`Kind::Corrupt`] (not UTF-8, not JSON), [`Kind::Limit`] (nesting, digits) or [`Kind::Row`].
+    /// Errors are of [`Kind::Corrupt`] (not UTF-8, not JSON), [`Kind::Limit`] (size, nesting, digits) or [`Kind::Row`].
     pub fn read(&self, line: &[u8]) -> Result<Row> {
         let shape = match self.shape {
             Some(shape) => shape,
             None => self.detect(line)?,
         };
-        let row = json::whole(utf8(line)?, |cursor| {
+        let row = json::whole(self.text(line)?, self.nesting, |cursor| {
             cursor.expect(json::Type::Object)?;
             self.row(cursor, shape)
         });
         Ok(row?)
+    }
+
+    /// The record as text.
+    fn text<'a>(&self, line: &'a [u8]) -> Result<&'a str> {
+        if line.len() as u64 > self.record_bytes {
+            let most = self.record_bytes;
+            let clause = format!("the record has {} bytes, more than {most}", line.len());
+            return Err(Error::new(Kind::Limit, Stage::Render, clause).remedy(
+                "split it, set a larger limits.record_bytes, or skip such records with on_bad_record",
+            ));
+        }
+        utf8(line)
     }
 
     fn row(&self, cursor: &mut json::Cursor<'_>, shape: Shape) -> fault::Result<Row> {

@@ -5,7 +5,7 @@
 //! name its byte. So the text is checked for UTF-8 once and then walked in place: strings without escapes are
 //! borrowed, and what a field becomes is decided by the code that asks for it, without a tree in between.
 //!
-//! Beyond Python: nesting ends at [`MAX_DEPTH`], and a string that is asked for may not hold half a surrogate
+//! Beyond Python: nesting ends where whoever reads says, and a string that is asked for may not hold half a surrogate
 //! pair, which Python would carry along until the tokenizer refuses it.
 
 mod number;
@@ -18,9 +18,6 @@ pub(super) use {number::MAX_INT_DIGITS, string::plain_run};
 use super::fault::{Fault, Result};
 use crate::error::Kind;
 use std::borrow::Cow;
-
-/// Deepest nesting of arrays and objects, the record itself included.
-pub(super) const MAX_DEPTH: u32 = 128;
 
 /// What a value is, told by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +55,17 @@ pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth: u32,
+    /// Deepest nesting of arrays and objects, the record itself included.
+    nesting: u32,
 }
 
-/// Takes a text's one value with `take`; nothing may follow it.
+/// Takes a text's one value, which nests at most `nesting` levels deep, with `take`; nothing may follow it.
 pub(super) fn whole<'a, T>(
     text: &'a str,
+    nesting: u32,
     take: impl FnOnce(&mut Cursor<'a>) -> Result<T>,
 ) -> Result<T> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(text, nesting);
     let taken = take(&mut cursor)?;
     cursor.end()?;
     Ok(taken)
@@ -73,7 +73,7 @@ pub(super) fn whole<'a, T>(
 
 impl<'a> Cursor<'a> {
     /// At the text's start, behind the byte order mark that some writers put before a file's first record.
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, nesting: u32) -> Self {
         let mark = '\u{FEFF}';
         Cursor {
             text,
@@ -83,7 +83,13 @@ impl<'a> Cursor<'a> {
                 0
             },
             depth: 0,
+            nesting,
         }
+    }
+
+    /// How deep values may nest here.
+    pub(super) fn nesting(&self) -> u32 {
+        self.nesting
     }
 
     /// The type of the value that comes next.
@@ -201,13 +207,15 @@ impl<'a> Cursor<'a> {
     fn enter(&mut self) -> Result<()> {
         self.at += 1;
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > self.nesting {
             let clause = format!(
-                "nests deeper than {MAX_DEPTH} levels at byte {}",
+                "nests deeper than {} levels at byte {}",
+                self.nesting,
                 self.at - 1
             );
-            return Err(Fault::new(Kind::Limit, clause)
-                .remedy("store what is nested deeper as a JSON string"));
+            return Err(Fault::new(Kind::Limit, clause).remedy(
+                "store what is nested deeper as a JSON string, or set a larger limits.nesting",
+            ));
         }
         Ok(())
     }

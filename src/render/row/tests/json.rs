@@ -1,16 +1,19 @@
 //! The cursor against serde_json, and where the two must differ.
 
-use super::super::json::{Cursor, MAX_DEPTH, MAX_INT_DIGITS, plain_run, whole};
+use super::super::json::{Cursor, MAX_INT_DIGITS, plain_run, whole};
 use super::super::value::value;
 use super::*;
 use proptest::prelude::*;
 
+/// The default of `limits.nesting`.
+const NESTING: u32 = 128;
+
 fn parse(text: &str) -> Result<Value> {
-    Ok(whole(text, value)?)
+    Ok(whole(text, NESTING, value)?)
 }
 
 fn skip(text: &str) -> Result<()> {
-    Ok(whole(text, Cursor::skip)?)
+    Ok(whole(text, NESTING, Cursor::skip)?)
 }
 
 #[track_caller]
@@ -181,8 +184,8 @@ fn broken_structure_is_refused_with_its_byte() {
 #[test]
 fn nesting_ends_at_the_cap_and_not_at_the_stack() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    parse(&nested(MAX_DEPTH as usize)).unwrap();
-    for depth in [MAX_DEPTH as usize + 1, 1_000_000] {
+    parse(&nested(NESTING as usize)).unwrap();
+    for depth in [NESTING as usize + 1, 1_000_000] {
         let objects = r#"{"a":"#.repeat(depth);
         for text in [nested(depth), objects] {
             assert_eq!(refused(parse(&text)).0, Kind::Limit);
