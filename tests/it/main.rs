@@ -26,3 +26,4 @@ mod resume; // ranks and checkpoints: the rows of the uninterrupted stream
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
 mod untagged; // spans of templates without generation tags, beside their tagged twins
+mod warnings; // each warning brought about by its cause, and by nothing else
