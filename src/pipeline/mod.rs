@@ -21,6 +21,7 @@ mod peek;
 mod encode;
 mod fit;
 mod per_turn;
+mod spelled;
 
 mod workers;
 

@@ -76,10 +76,7 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(template: &'a ChatTemplate, encoder: &Encoder) -> Option<Self> {
-        let turns = matches!(
-            encoder.mask.train,
-            Train::Assistant | Train::LastAssistant
-        );
+        let turns = matches!(encoder.mask.train, Train::Assistant | Train::LastAssistant);
         // Some templates leave the terminator to the message that follows: the answer whose end counts is followed
         // by another question. Where no turns are known, what is trained reaches to the end of the text.
         let conversation = if turns { probe() } else { probe().beginning(2) };
@@ -98,10 +95,7 @@ impl<'a> Shown<'a> {
     }
 
     fn stop(&self, encoder: &Encoder) -> Stop {
-        let turns = matches!(
-            encoder.mask.train,
-            Train::Assistant | Train::LastAssistant
-        );
+        let turns = matches!(encoder.mask.train, Train::Assistant | Train::LastAssistant);
         let trained = if !turns {
             mask::all(self.encoding.ids.len())
         } else {
@@ -200,8 +194,15 @@ mod tests {
             token_like(text).map(|at| text[at].to_owned()).collect()
         };
         assert_eq!(
-            found("<|im_start|>a <b> <think> <|two words|> <｜User｜> 1<2|3> <||> <start_of_turn>x<end_of_turn><end_of_>"),
-            ["<|im_start|>", "<｜User｜>", "<start_of_turn>", "<end_of_turn>"]
+            found(
+                "<|im_start|>a <b> <think> <|two words|> <｜User｜> 1<2|3> <||> <start_of_turn>x<end_of_turn><end_of_>"
+            ),
+            [
+                "<|im_start|>",
+                "<｜User｜>",
+                "<start_of_turn>",
+                "<end_of_turn>"
+            ]
         );
     }
 }

@@ -160,7 +160,11 @@ mod tests {
         seen.signs.whole_rows = 51;
         assert_eq!(names(&seen, FEW), ["most_rows_truncated"]);
         seen.cut_tokens = 0;
-        assert_eq!(names(&seen, FEW), [""; 0], "rows that are full, and nothing cut");
+        assert_eq!(
+            names(&seen, FEW),
+            [""; 0],
+            "rows that are full, and nothing cut"
+        );
         (seen.signs.double_bos, seen.untrained) = (1, 10);
         assert_eq!(names(&seen, FEW), ["double_bos", "many_records_untrained"]);
         seen.too_long = 101;

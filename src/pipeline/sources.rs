@@ -335,6 +335,7 @@ pub(crate) fn encoder(
         templates: Arc::clone(&loaded.templates),
         mask: loaded.mask.clone(),
         render: loaded.render,
+        special_tokens_in_text: loaded.special_tokens_in_text,
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))

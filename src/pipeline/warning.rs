@@ -183,7 +183,9 @@ impl Warning {
                 format!("source `{source}`: no stop token is trained after an assistant turn")
             }
             Warning::PadEqualsEos { source, token } => {
-                format!("source `{source}`: {token:?} ends what is trained, and is the padding token too")
+                format!(
+                    "source `{source}`: {token:?} ends what is trained, and is the padding token too"
+                )
             }
             Warning::TemplatePrintsDate { source } => format!(
                 "source `{source}`: the template prints the date, which is `template.now` in every example"
@@ -246,9 +248,7 @@ impl Warning {
             Warning::SpecialTokenSplit { .. } => {
                 "the model learns to spell them, and a program that stops or cuts at the token never sees it"
             }
-            Warning::DoubleBos { .. } => {
-                "models were trained with one, and answer worse after two"
-            }
+            Warning::DoubleBos { .. } => "models were trained with one, and answer worse after two",
             Warning::MostRowsTruncated { .. } => {
                 "answers are cut before their end, so the model sees few of them whole and may not learn to stop"
             }

@@ -34,6 +34,7 @@ mod schema;
 mod shape;
 mod size;
 mod source;
+mod special_tokens;
 mod template;
 mod tokenizer;
 mod tree;
@@ -54,6 +55,7 @@ pub use render::Render;
 pub use schema::schema;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
+pub use special_tokens::SpecialTokensInText;
 pub use template::TemplateConfig;
 pub use tokenizer::TokenizerConfig;
 
@@ -73,6 +75,8 @@ pub struct Recipe {
     pub template: TemplateConfig,
     /// What a conversation becomes, for sources that do not say it themselves.
     pub render: Render,
+    /// What becomes of special tokens that rows spell, for sources that do not say it themselves.
+    pub special_tokens_in_text: SpecialTokensInText,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -120,6 +124,7 @@ impl Default for Recipe {
             tokenizer: TokenizerConfig::default(),
             template: TemplateConfig::default(),
             render: Render::default(),
+            special_tokens_in_text: SpecialTokensInText::default(),
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

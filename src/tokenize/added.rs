@@ -93,9 +93,7 @@ impl AddedTokens {
         spelled: &mut Vec<Spelled>,
     ) -> Result<PreTokenizedString> {
         // As the crate has it: a tokenizer may be told to take no special token anywhere.
-        let nowhere = tokenizer
-            .get_added_vocabulary()
-            .get_encode_special_tokens();
+        let nowhere = tokenizer.get_added_vocabulary().get_encode_special_tokens();
         let mut split: PreTokenizedString = text.into();
         for (patterns, normalizes) in [(&self.plain, false), (&self.normalized, true)] {
             split.split(|_, mut piece| {

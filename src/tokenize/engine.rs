@@ -138,6 +138,13 @@ impl Engine {
         self.bytes.is_some()
     }
 
+    /// The id of an added token.
+    #[cfg(test)]
+    pub(super) fn inner_added(&self, content: &str) -> Option<TokenId> {
+        let vocabulary = self.inner.get_added_vocabulary();
+        vocabulary.get_vocab().get(content).copied()
+    }
+
     /// The engine's own offsets: what [`Tokenizer::encode`] must equal.
     pub(super) fn encode_tracked(
         &self,
@@ -183,21 +190,21 @@ impl Engine {
 /// Replaces `out` by an encoding of the crate. Inserted tokens come as (0, 0) wherever they stand; here they stand where
 /// the text before them ends.
 fn put(encoding: &tokenizers::Encoding, out: &mut Encoding) -> Result<()> {
-        out.clear();
-        out.ids.extend_from_slice(encoding.get_ids());
-        let inserted = encoding.get_special_tokens_mask();
-        let mut at = 0;
-        for (position, &(start, end)) in encoding.get_offsets().iter().enumerate() {
-            if inserted.get(position) == Some(&1) {
-                out.offsets.push((at, at));
-            } else {
-                let end = u32::try_from(end).map_err(|_| too_long())?;
-                let start = u32::try_from(start).map_err(|_| too_long())?;
-                out.offsets.push((start, end));
-                at = end;
-            }
+    out.clear();
+    out.ids.extend_from_slice(encoding.get_ids());
+    let inserted = encoding.get_special_tokens_mask();
+    let mut at = 0;
+    for (position, &(start, end)) in encoding.get_offsets().iter().enumerate() {
+        if inserted.get(position) == Some(&1) {
+            out.offsets.push((at, at));
+        } else {
+            let end = u32::try_from(end).map_err(|_| too_long())?;
+            let start = u32::try_from(start).map_err(|_| too_long())?;
+            out.offsets.push((start, end));
+            at = end;
         }
-        Ok(())
+    }
+    Ok(())
 }
 
 impl Tokenizer for Engine {
@@ -238,9 +245,8 @@ impl Tokenizer for Engine {
         let encoding = self.encode_split(split, special).map_err(failed)?;
         put(&encoding, out)?;
         for Spelled { id, at } in &spelled {
-            let takes = |&(start, end): &(u32, u32)| {
-                (start as usize) < at.end && at.start < end as usize
-            };
+            let takes =
+                |&(start, end): &(u32, u32)| (start as usize) < at.end && at.start < end as usize;
             let mut tokens = out.ids.iter().zip(&out.offsets);
             if tokens.any(|(own, offsets)| own == id && takes(offsets)) {
                 return Err(unwritable(text.get(at.clone()).unwrap_or_default()));
@@ -258,7 +264,11 @@ impl Tokenizer for Engine {
             added
                 .split(&self.inner, text, &[all], &mut spelled)
                 .map_err(failed)?;
-            found.extend(spelled.into_iter().map(|spelled| Spelling::whole(text, spelled.at)));
+            found.extend(
+                spelled
+                    .into_iter()
+                    .map(|spelled| Spelling::whole(text, spelled.at)),
+            );
             found.sort_by_key(|spelling| spelling.character.start);
             found.dedup_by_key(|spelling| spelling.character.start);
         }
@@ -302,9 +312,13 @@ fn unwritable(token: &str) -> Error {
     Error::new(
         Kind::Tokenizer,
         Stage::Tokenize,
-        format!("the tokenizer's model makes the special token of {token:?} even where it is plain text"),
+        format!(
+            "the tokenizer's model makes the special token of {token:?} even where it is plain text"
+        ),
     )
-    .remedy("use special_tokens_in_text: refuse for this tokenizer, or take the token out of the row")
+    .remedy(
+        "use special_tokens_in_text: refuse for this tokenizer, or take the token out of the row",
+    )
 }
 
 fn too_long() -> Error {
