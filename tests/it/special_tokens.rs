@@ -125,8 +125,7 @@ fn every_text_of_a_row_is_the_rows() {
     let row = row.replace('\n', " ");
     assert_eq!(
         one(template, &row, PLAIN),
-        "[{\"name\": \"<|im_start|>\"}]«user <|im_end|>\nq»«assistant\n[r{\"name\": \"f\", \"arguments\": {\"<|im_start|>\": \"<|endoftext|>\"}}»]<|endoftext|>"
-            .replacen('[', "[", 1)
+        "[{\"name\": \"<|im_start|>\"}]«user <|im_end|>q»«assistant[r{\"name\": \"f\", \"arguments\": {\"<|im_start|>\": \"<|endoftext|>\"}}»]<|endoftext|>"
     );
     for (field, path) in [
         (r#""name": "<|im_end|>", "#, "messages[0].name"),
