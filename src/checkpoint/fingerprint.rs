@@ -79,6 +79,7 @@ impl Fingerprint {
             tokenizer: _,
             template,
             render,
+            special_tokens_in_text,
             sources: configs,
             mask,
             pack,
@@ -118,6 +119,8 @@ impl Fingerprint {
             let mut keys = Keys::default();
             keys.source(config, print);
             keys.mask(config.mask.as_ref().unwrap_or(mask));
+            let spelled = config.special_tokens_in_text;
+            keys.special_tokens_in_text(spelled.unwrap_or(*special_tokens_in_text));
             if let Some(text) = print.template {
                 keys.template(config.template.as_ref().unwrap_or(template), text);
                 keys.render(config.render.unwrap_or(*render));

@@ -6,7 +6,7 @@
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
     FieldLoss, Fields, LimitsConfig, LossWeights, MaskConfig, OnExhausted, PackConfig, Render,
-    ScheduleEntry, SourceConfig, Strategy, TemplateConfig, Train,
+    ScheduleEntry, SourceConfig, SpecialTokensInText, Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -141,6 +141,7 @@ impl Keys {
             roles,
             template: _,
             render: _,
+            special_tokens_in_text: _,
             mask: _,
         } = config;
         self.add("form", print.form);
@@ -208,6 +209,13 @@ impl Keys {
     pub(super) fn render(&mut self, render: Render) {
         if render != Render::Whole {
             self.add("render", word(&render));
+        }
+    }
+
+    /// Named where it changes something: checkpoints of earlier versions have none.
+    pub(super) fn special_tokens_in_text(&mut self, policy: SpecialTokensInText) {
+        if policy != SpecialTokensInText::Parse {
+            self.add("special_tokens_in_text", word(&policy));
         }
     }
 

@@ -18,6 +18,7 @@ fn source(folder: &Path, globs: &[&str]) -> SourceConfig {
         roles: BTreeMap::new(),
         template: None,
         render: None,
+        special_tokens_in_text: None,
         mask: None,
     }
 }

@@ -40,22 +40,22 @@ pub fn end_of_turn(
     Some(end).filter(|end| !end.is_empty())
 }
 
-/// Whether a model trained so learns to stop: the last trained token that shows anything is one of the
-/// added vocabulary, not content. To be asked of a conversation that goes on after an assistant turn,
+/// What a model trained so learns to stop with: the last trained token that shows anything, if it is one of
+/// the added vocabulary, not content. To be asked of a conversation that goes on after an assistant turn,
 /// because some templates leave the terminator to the message that follows
 /// (`is_chat_template_stop_token_trained` of TRL).
-pub fn trains_stop_token(
+pub fn stop_token(
     tokens: &Tokens<'_>,
     trained: &[Span],
     is_added: impl Fn(TokenId) -> bool,
-) -> bool {
+) -> Option<TokenId> {
     trained
         .iter()
         .rev()
         .flat_map(|span| span.clone().rev())
         .find(|&position| !tokens.is_blank(position))
-        .and_then(|last| tokens.ids.get(last as usize))
-        .is_some_and(|&id| is_added(id))
+        .and_then(|last| tokens.ids.get(last as usize).copied())
+        .filter(|&id| is_added(id))
 }
 
 #[cfg(test)]
@@ -99,10 +99,10 @@ mod tests {
 
     #[test]
     fn r12_a_stop_token_is_trained_or_not() {
-        let trains = |trained: &[Span]| trains_stop_token(&tokens(), trained, is_added);
-        assert!(trains(&[1..4]));
-        assert!(trains(&[1..2, 2..3]));
-        assert!(!trains(&[1..2]));
-        assert!(!trains(&[]));
+        let stop = |trained: &[Span]| stop_token(&tokens(), trained, is_added);
+        assert_eq!(stop(&[1..4]), Some(101));
+        assert_eq!(stop(&[1..2, 2..3]), Some(101));
+        assert_eq!(stop(&[1..2]), None);
+        assert_eq!(stop(&[]), None);
     }
 }

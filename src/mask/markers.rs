@@ -30,13 +30,18 @@ pub enum MissingMarker {
     Instruction,
 }
 
-/// The answers of `text`, in bytes, in order, none of them empty.
+/// The answers of `text`, in bytes, in order, none of them empty. A marker that takes in any of `spelled`, the places
+/// of special tokens that a row spells and that are text, is text like these.
 ///
 /// # Errors
 ///
 /// [`MissingMarker`] where the text lacks a marker. An empty marker is in no text.
-pub fn marked_answers(text: &str, markers: &Markers) -> Result<Vec<Range<usize>>, MissingMarker> {
-    let responses = occurrences(text, &markers.response);
+pub fn marked_answers(
+    text: &str,
+    markers: &Markers,
+    spelled: &[Range<usize>],
+) -> Result<Vec<Range<usize>>, MissingMarker> {
+    let responses = occurrences(text, &markers.response, spelled);
     let Some(last) = responses.last() else {
         return Err(MissingMarker::Response);
     };
@@ -44,7 +49,7 @@ pub fn marked_answers(text: &str, markers: &Markers) -> Result<Vec<Range<usize>>
         let answer = last + markers.response.len()..text.len();
         return Ok(Some(answer).into_iter().filter(|a| !a.is_empty()).collect());
     };
-    let instructions = occurrences(text, instruction);
+    let instructions = occurrences(text, instruction, spelled);
     if instructions.is_empty() {
         return Err(MissingMarker::Instruction);
     }
@@ -66,10 +71,14 @@ pub fn marked_answers(text: &str, markers: &Markers) -> Result<Vec<Range<usize>>
 /// # Errors
 ///
 /// [`MissingMarker`], as [`marked_answers`].
-pub fn marked_tokens(tokens: &Tokens<'_>, markers: &Markers) -> Result<Vec<Span>, MissingMarker> {
+pub fn marked_tokens(
+    tokens: &Tokens<'_>,
+    markers: &Markers,
+    spelled: &[Range<usize>],
+) -> Result<Vec<Span>, MissingMarker> {
     let offsets = Offsets::new(tokens.offsets);
     let end = u32::try_from(tokens.offsets.len()).unwrap_or(u32::MAX);
-    let runs = marked_answers(tokens.text, markers)?
+    let runs = marked_answers(tokens.text, markers, spelled)?
         .into_iter()
         .filter_map(|answer| {
             let run = offsets.run(&answer)?;
@@ -79,12 +88,31 @@ pub fn marked_tokens(tokens: &Tokens<'_>, markers: &Markers) -> Result<Vec<Span>
     Ok(merge(runs.collect()))
 }
 
-/// Where `marker` begins in `text`; occurrences do not overlap.
-fn occurrences(text: &str, marker: &str) -> Vec<usize> {
+/// Where `marker` begins in `text` and takes in nothing of `spelled`; occurrences do not overlap.
+fn occurrences(text: &str, marker: &str, spelled: &[Range<usize>]) -> Vec<usize> {
+    let mut found = Vec::new();
     if marker.is_empty() {
-        return Vec::new();
+        return found;
     }
-    memmem::find_iter(text.as_bytes(), marker.as_bytes()).collect()
+    let finder = memmem::Finder::new(marker);
+    let mut from = 0;
+    while let Some(at) = text
+        .as_bytes()
+        .get(from..)
+        .and_then(|rest| finder.find(rest))
+    {
+        let start = from + at;
+        let end = start + marker.len();
+        let next = spelled.partition_point(|token| token.end <= start);
+        match spelled.get(next).filter(|token| token.start < end) {
+            Some(_) => from = start + 1,
+            None => {
+                found.push(start);
+                from = end;
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -101,7 +129,7 @@ mod tests {
     }
 
     fn answers(text: &str, markers: &Markers) -> Result<Vec<String>, MissingMarker> {
-        let spans = marked_answers(text, markers)?;
+        let spans = marked_answers(text, markers, &[])?;
         Ok(spans
             .into_iter()
             .map(|span| text[span].to_owned())
@@ -156,7 +184,7 @@ mod tests {
             }
             text += &open.map(|question| format!("Q:{question}")).unwrap_or_default();
             let mut trained = vec![false; text.len()];
-            for span in marked_answers(&text, &both()).unwrap() {
+            for span in marked_answers(&text, &both(), &[]).unwrap() {
                 trained[span].fill(true);
             }
             prop_assert_eq!(trained, collator(&text));
@@ -182,6 +210,22 @@ mod tests {
         };
         assert_eq!(answers("Q:1A:2Q:3A:4", &markers).unwrap(), ["4"]);
         assert_eq!(answers("A:", &markers).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_spelled_is_no_marker() {
+        let text = "Q:1A:2A:3Q:4";
+        let answers = |spelled: &[Range<usize>]| -> Vec<&str> {
+            let spans = marked_answers(text, &both(), spelled).unwrap();
+            spans.into_iter().map(|span| &text[span]).collect()
+        };
+        assert_eq!(answers(&[]), ["2", "3"]);
+        assert_eq!(answers(&[6..8]), ["2A:3"]);
+        assert_eq!(answers(&[7..8, 9..11]), ["2A:3Q:4"]);
+        assert_eq!(
+            marked_answers(text, &both(), &[3..4, 6..7]),
+            Err(MissingMarker::Response)
+        );
     }
 
     #[test]
@@ -211,7 +255,7 @@ mod tests {
             ids: &[1, 2, 3, 4],
             offsets: &offsets,
         };
-        assert_eq!(marked_tokens(&tokens, &both()).unwrap(), [1..2, 3..4]);
+        assert_eq!(marked_tokens(&tokens, &both(), &[]).unwrap(), [1..2, 3..4]);
     }
 
     #[test]
@@ -226,6 +270,6 @@ mod tests {
             offsets: &offsets,
         };
         // Token 0 is an added BOS, the last an added EOS, which belongs to the last answer.
-        assert_eq!(marked_tokens(&tokens, &both()).unwrap(), [6..8]);
+        assert_eq!(marked_tokens(&tokens, &both(), &[]).unwrap(), [6..8]);
     }
 }

@@ -29,7 +29,7 @@ mod weigh;
 use crate::example::TokenId;
 
 pub use completion::{completion, completion_start};
-pub use end_of_turn::{end_of_turn, trains_stop_token, without_end_of_turn};
+pub use end_of_turn::{end_of_turn, stop_token, without_end_of_turn};
 pub use markers::{MissingMarker, marked_answers, marked_tokens};
 pub use overlap::{Offsets, spans_to_tokens};
 pub use select::{Turn, last_owner, select, trained_turns};

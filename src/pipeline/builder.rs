@@ -192,6 +192,7 @@ impl LoaderBuilder {
             segment_multiple: recipe.pack.segment_multiple,
             max_segments: recipe.pack.max_segments,
         };
+        let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
         let delivering = Delivering {
             writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
             rank: self.rank,
@@ -199,9 +200,11 @@ impl LoaderBuilder {
             steps: self.steps,
             sender,
             stats: Arc::clone(&stats),
+            sequence_length: recipe.pack.sequence_length,
+            bos,
         };
-        let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
         let warnings = sources.warnings(&recipe);
+        let sequence_length = recipe.pack.sequence_length;
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
         let history = resume.as_ref().map(|whole| whole.history.clone());
         let progress = match &resume {
@@ -269,6 +272,7 @@ impl LoaderBuilder {
             sources,
             model,
             warnings,
+            sequence_length,
             outlook,
         })
     }

@@ -7,11 +7,13 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, LossWeight, Origin, Targets};
 use crate::ledger::Reason;
 use crate::mask::{self, Offsets, Tokens, Turn};
-use crate::recipe::{FieldLoss, LimitsConfig, LossWeights, MaskConfig, Render, Train};
+use crate::recipe::{
+    FieldLoss, LimitsConfig, LossWeights, MaskConfig, Render, SpecialTokensInText, Train,
+};
 use crate::render::row::{GivenLabels, Row, RowReader, Shape};
 use crate::render::{ChatTemplate, Conversation, Detail, Ending, Extent, Message, Rendered, Turns};
 use crate::stats::{Lap, Stats};
-use crate::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
+use crate::tokenize::{Encoding, LoadedTokenizer};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +75,8 @@ impl Outcome {
 pub(crate) struct Scratch {
     pub(super) encoding: Encoding,
     pub(super) prompt: Encoding,
+    /// Where special tokens stand that were left as text.
+    pub(super) spelled: Vec<Range<usize>>,
     read: Tally,
     pub(super) render: Tally,
     pub(super) tokenize: Tally,
@@ -123,6 +127,7 @@ pub(crate) struct Encoder {
     pub(crate) mask: MaskConfig,
     pub(crate) render: Render,
     pub(crate) limits: LimitsConfig,
+    pub(crate) special_tokens_in_text: SpecialTokensInText,
     pub(crate) tokenizer: Arc<LoadedTokenizer>,
 }
 
@@ -188,7 +193,7 @@ impl Encoder {
         let template = self.templates.choose(chat.tools.is_some())?;
         let rendered = template.render(chat, Ending::Whole)?;
         scratch.render.add(1, line_bytes, lap.lap());
-        self.tokenize(&rendered.text, lap, scratch)?;
+        self.tokenize(template, chat, &rendered, lap, scratch)?;
         let ids = &scratch.encoding.ids;
         let flagged = chat.messages.iter().any(Message::speaks_for_itself);
         if flagged && !matches!(self.mask.train, Train::Assistant | Train::LastAssistant) {
@@ -223,12 +228,8 @@ impl Encoder {
                     .remedy("use train: last_assistant for chats"));
                 };
                 let prompt = chat.beginning(prompt_len);
-                let prompt = template.render(&prompt, Ending::GenerationPrompt)?;
-                self.tokenizer.engine.encode(
-                    &prompt.text,
-                    SpecialTokens::Leave,
-                    &mut scratch.prompt,
-                )?;
+                let rendered = template.render(&prompt, Ending::GenerationPrompt)?;
+                self.encode_chat(template, &prompt, &rendered, &mut scratch.prompt)?;
                 let trained = mask::completion(&scratch.prompt.ids, ids);
                 Ok(Masked::Trained(trained.into()))
             }
@@ -238,12 +239,17 @@ impl Encoder {
     }
 
     /// Puts the encoding of a rendered text into the scratch.
-    pub(super) fn tokenize(&self, text: &str, lap: &mut Lap, scratch: &mut Scratch) -> Result<()> {
-        let engine = &self.tokenizer.engine;
-        engine.encode(text, SpecialTokens::Leave, &mut scratch.encoding)?;
-        scratch
-            .tokenize
-            .add(scratch.encoding.ids.len(), text.len(), lap.lap());
+    pub(super) fn tokenize(
+        &self,
+        template: &ChatTemplate,
+        chat: &Conversation,
+        rendered: &Rendered,
+        lap: &mut Lap,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        scratch.spelled = self.encode_chat(template, chat, rendered, &mut scratch.encoding)?;
+        let (tokens, bytes) = (scratch.encoding.ids.len(), rendered.text.len());
+        scratch.tokenize.add(tokens, bytes, lap.lap());
         Ok(())
     }
 
@@ -392,8 +398,10 @@ impl Encoder {
         scratch: &mut Scratch,
     ) -> Result<Masked> {
         let joined = format!("{}{completion}", prompt.unwrap_or_default());
-        let text = self.tokenizer.with_eos(&joined);
-        self.tokenizer.encode_plain(&text, &mut scratch.encoding)?;
+        let text = self.with_eos(&joined);
+        let prompt_bytes = prompt.map_or(0, str::len);
+        scratch.spelled =
+            self.encode_text(&text, joined.len(), prompt_bytes, &mut scratch.encoding)?;
         scratch
             .tokenize
             .add(scratch.encoding.ids.len(), text.len(), lap.lap());
@@ -404,7 +412,7 @@ impl Encoder {
                     return Err(Error::new(Kind::Mask, Stage::Mask, "train: completion needs rows with a prompt and a completion")
                         .remedy("use train: all for plain text"));
                 };
-                self.tokenizer.encode_plain(prompt, &mut scratch.prompt)?;
+                self.encode_text(prompt, prompt.len(), prompt.len(), &mut scratch.prompt)?;
                 let trained = mask::completion(&scratch.prompt.ids, &scratch.encoding.ids);
                 Ok(Masked::Trained(trained.into()))
             }
@@ -426,7 +434,7 @@ impl Encoder {
         };
         let Encoding { ids, offsets } = &scratch.encoding;
         Ok(
-            match mask::marked_tokens(&Tokens { text, ids, offsets }, markers) {
+            match mask::marked_tokens(&Tokens { text, ids, offsets }, markers, &scratch.spelled) {
                 Ok(trained) => Masked::Trained(trained.into()),
                 Err(_) => Masked::NoMarker,
             },

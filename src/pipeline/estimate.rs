@@ -3,11 +3,13 @@
 use super::encode::{Outcome, Scratch};
 use super::model::Model;
 use super::peek::peek;
-use super::sources::{encoder, is_conversation};
+use super::probe;
+use super::signs::{FEW, Seen, begins_twice};
+use super::sources::encoder;
 use super::warning::Warning;
 use crate::corpus::Corpus;
 use crate::error::Result;
-use crate::example::Origin;
+use crate::example::{Origin, TokenId};
 use crate::read::open_shards;
 use crate::recipe::{Overlong, Recipe, Strategy};
 use serde::Serialize;
@@ -81,12 +83,11 @@ impl Estimate {
         for (index, source) in corpus.sources.iter().enumerate() {
             let shards = open_shards(&source.shards, recipe.io)?;
             let (encoder, shape) = encoder(recipe, index, model, source)?;
-            if is_conversation(shape) {
-                warnings.extend(Warning::stop_token(&source.name, &encoder));
-            }
+            warnings.extend(probe::warnings(&source.name, shape, &encoder));
             let stored_bytes = source.size_bytes();
             let mut tally = Tally::default();
             let mut scratch = Scratch::default();
+            let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
             for shard in &shards {
                 let seen = peek(shard, a_shard, &recipe.limits)?;
                 let mut part = Tally::default();
@@ -94,6 +95,7 @@ impl Estimate {
                     part.add(
                         encoder.encode(record, Origin::default(), &mut scratch),
                         recipe,
+                        bos,
                     );
                 }
                 // What the looked-at part of the shard holds, scaled to the whole of it.
@@ -109,6 +111,10 @@ impl Estimate {
                 }
             });
             let round = |x: f64| (x * limited).round() as u64;
+            let bos = model.tokenizer.bos.as_ref();
+            let bos = bos.map_or("", |token| token.content.as_str());
+            let row = recipe.pack.sequence_length;
+            warnings.extend(tally.seen.warnings(&source.name, row, bos, FEW));
             sources.push(SourceEstimate {
                 name: source.name.clone(),
                 shape: shape.to_string(),
@@ -171,14 +177,18 @@ struct Tally {
     tokens: f64,
     supervised: f64,
     examples: f64,
+    /// What the sampled records show.
+    seen: Seen,
 }
 
 impl Tally {
-    fn add(&mut self, outcome: Outcome, recipe: &Recipe) {
+    fn add(&mut self, outcome: Outcome, recipe: &Recipe, bos: Option<TokenId>) {
         self.sampled += 1;
         let row = recipe.pack.sequence_length as u64;
         match outcome {
             Outcome::Examples(examples) => {
+                self.seen.records += 1;
+                self.seen.untrained += u64::from(examples.iter().all(|e| e.is_err()));
                 self.dropped += if examples.iter().any(|e| e.is_ok()) {
                     0.0
                 } else {
@@ -191,6 +201,12 @@ impl Tally {
                         (_, Overlong::Drop | Overlong::Error) if length > row => 0,
                         _ => length.min(row),
                     };
+                    let cut = length - kept;
+                    self.seen.too_long += u64::from(kept == 0);
+                    self.seen.signs.examples += u64::from(kept > 0);
+                    self.seen.signs.whole_rows += u64::from(kept > 0 && cut > 0);
+                    self.seen.cut_tokens += if kept > 0 { cut } else { 0 };
+                    self.seen.signs.double_bos += u64::from(begins_twice(&example.ids, bos));
                     let span = 0..u32::try_from(kept).unwrap_or(u32::MAX);
                     self.tokens += kept as f64;
                     self.supervised += example.num_label_tokens(&span) as f64;
@@ -211,6 +227,7 @@ impl Tally {
         let scale = records / part.sampled.max(1) as f64;
         self.sampled += part.sampled;
         self.bad += part.bad;
+        self.seen.add(&part.seen);
         if self.first_error.is_none() {
             self.first_error.clone_from(&part.first_error);
         }

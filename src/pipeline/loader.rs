@@ -4,8 +4,9 @@ use super::builder::LoaderBuilder;
 use super::global::Outlook;
 use super::model::Model;
 use super::progress::{Delivery, Progress};
+use super::signs::{FEW, SETTLED, Seen};
 use super::sources::Sources;
-use super::warning::Warning;
+use super::warning::{ROWS_FEW, ROWS_SETTLED, Warning};
 use crate::batch::Batch;
 use crate::channel::{Closer, Receiver};
 use crate::checkpoint::{Fingerprint, Fork, State};
@@ -50,6 +51,7 @@ pub struct Loader {
     pub(super) sources: Arc<Sources>,
     pub(super) model: Arc<Model>,
     pub(super) warnings: Vec<Warning>,
+    pub(super) sequence_length: usize,
     pub(super) outlook: Option<Outlook>,
 }
 
@@ -116,7 +118,8 @@ impl Loader {
         &self.model
     }
 
-    /// What is allowed, but perhaps not wanted.
+    /// What is allowed, but perhaps not wanted: what showed at open, then what the stream showed so far. A source is
+    /// judged from 1,000 records on, or at the stream's end; each warning comes once for each source.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -137,11 +140,13 @@ impl Loader {
         match received {
             Some(Ok(Delivery::Batch(batch, progress))) => {
                 self.progress = progress;
+                self.judge(SETTLED, ROWS_SETTLED);
                 Some(Ok(*batch))
             }
             Some(Ok(Delivery::End(progress))) => {
                 self.progress = progress;
                 self.ended = true;
+                self.judge(FEW, ROWS_FEW);
                 None
             }
             Some(Err(error)) => {
@@ -150,7 +155,33 @@ impl Loader {
             }
             None => {
                 self.ended = true;
+                self.judge(FEW, ROWS_FEW);
                 None
+            }
+        }
+    }
+
+    /// Adds what the stream gives cause for by now, if so many records or rows were seen.
+    fn judge(&mut self, records: u64, rows: u64) {
+        let Progress {
+            ledger,
+            signs,
+            refilled,
+            ..
+        } = &self.progress;
+        let bos = self.model.tokenizer.bos.as_ref();
+        let bos = bos.map_or("", |token| token.content.as_str());
+        let mut found = Vec::new();
+        for (index, (name, account)) in ledger.sources.iter().enumerate() {
+            let seen = Seen::new(signs.get(index).copied().unwrap_or_default(), account);
+            found.extend(seen.warnings(name, self.sequence_length, bos, records));
+        }
+        let row = self.sequence_length;
+        found.extend(Warning::density(refilled.tokens, refilled.rows, row, rows));
+        for warning in found {
+            let about = |w: &Warning| (w.name(), w.source().map(str::to_owned));
+            if !self.warnings.iter().any(|w| about(w) == about(&warning)) {
+                self.warnings.push(warning);
             }
         }
     }

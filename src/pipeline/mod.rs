@@ -8,7 +8,8 @@
 //! - `global`: the same for `plan: global`, planned from lengths that were counted before;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
 //! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
-//! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is.
+//! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is;
+//! - `probe`, `signs`: what gives cause for a [`Warning`], before the first record and as they come.
 
 mod model;
 mod templates;
@@ -20,6 +21,7 @@ mod peek;
 mod encode;
 mod fit;
 mod per_turn;
+mod spelled;
 
 mod workers;
 
@@ -49,7 +51,9 @@ mod refit;
 
 mod estimate;
 mod samples;
-mod stop_token;
+
+mod probe;
+mod signs;
 mod warning;
 
 pub use builder::{LoaderBuilder, worker_count};

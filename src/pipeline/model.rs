@@ -2,7 +2,7 @@
 
 use super::templates::Templates;
 use crate::error::Result;
-use crate::recipe::{MaskConfig, Recipe, Render};
+use crate::recipe::{MaskConfig, Recipe, Render, SpecialTokensInText};
 use crate::tokenize::{self, HubCache, LoadedTokenizer};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct SourceModel {
     pub mask: MaskConfig,
     /// What its conversations become.
     pub render: Render,
+    /// What becomes of special tokens that its rows spell.
+    pub special_tokens_in_text: SpecialTokensInText,
     /// System message for conversations that have none.
     pub system: Option<String>,
 }
@@ -53,6 +55,9 @@ impl Model {
                 templates,
                 mask,
                 render: source.render.unwrap_or(recipe.render),
+                special_tokens_in_text: source
+                    .special_tokens_in_text
+                    .unwrap_or(recipe.special_tokens_in_text),
                 system: config.system.clone(),
             });
         }

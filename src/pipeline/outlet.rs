@@ -1,10 +1,11 @@
 //! Where the packing thread ends: rows into batches, batches into the channel, and the steps that they make.
 
 use super::progress::{Delivery, Progress, Standing};
+use super::signs::Signs;
 use crate::batch::{Batch, BatchWriter};
 use crate::channel::Sender;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::Piece;
+use crate::example::{Piece, TokenId};
 use crate::ledger::Ledger;
 use crate::order::lanes::Rank;
 use crate::places;
@@ -30,6 +31,8 @@ pub(crate) struct Delivering {
     pub(crate) steps: Option<u64>,
     pub(crate) sender: Sender<Result<Delivery>>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) sequence_length: usize,
+    pub(crate) bos: Option<TokenId>,
 }
 
 /// One rank's rows on their way to the trainer.
@@ -40,6 +43,8 @@ pub(super) struct Outlet {
     pub(super) step_begins: u64,
     /// This rank's rows in it, filling rows included.
     pub(super) in_step: u64,
+    /// By source.
+    signs: Vec<Signs>,
     /// Time at work on the batch that is being made.
     packing: Duration,
     batching: Duration,
@@ -59,6 +64,7 @@ impl Outlet {
             progress: Progress::default(),
             step_begins: 0,
             in_step: 0,
+            signs: Vec::new(),
             packing: Duration::ZERO,
             batching: Duration::ZERO,
         }
@@ -92,6 +98,11 @@ impl Outlet {
         for piece in segments {
             self.progress.tokens += piece.len() as u64;
             self.progress.supervised_tokens += piece.num_label_tokens();
+            let source = piece.example.origin.source as usize;
+            if self.signs.len() <= source {
+                self.signs.resize(source + 1, Signs::default());
+            }
+            self.signs[source].piece(piece, self.to.sequence_length, self.to.bos);
         }
         self.progress.rows += 1;
         self.in_step += 1;
@@ -135,6 +146,7 @@ impl Outlet {
         let Full { batch, ends_step } = full;
         self.progress.ledger = ledger;
         self.progress.standing = standing;
+        self.progress.signs = self.signs.as_slice().into();
         let tokens = batch.num_tokens();
         let (packing, batching) = (
             std::mem::take(&mut self.packing),
@@ -153,6 +165,7 @@ impl Outlet {
     /// Says that the stream has ended, with the account of all of it.
     pub(super) fn end(&mut self, ledger: Arc<Ledger>) {
         self.progress.ledger = ledger;
+        self.progress.signs = self.signs.as_slice().into();
         let end = Delivery::End(self.progress.clone());
         // A receiver that is gone wants no end either.
         let _ = self.to.sender.send(Ok(end));

@@ -103,7 +103,7 @@ impl Encoder {
             rendered,
             prompt_bytes,
         } = asked;
-        self.tokenize(&rendered.text, lap, scratch)?;
+        self.tokenize(template, conversation, rendered, lap, scratch)?;
         let Turns { spans, owners } = template.turns(conversation, rendered)?;
         let (mut own, mut spans_own) = (Vec::new(), Vec::new());
         for (span, owner) in spans.into_iter().zip(owners) {

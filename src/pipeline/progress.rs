@@ -1,5 +1,6 @@
 //! How far the stream has come: belongs to the batch that was delivered, never to what was made ahead.
 
+use super::signs::Signs;
 use crate::batch::{Batch, Digest};
 use crate::checkpoint::{LaneState, Phase, Whole};
 use crate::ledger::Ledger;
@@ -26,6 +27,8 @@ pub struct Progress {
     /// The rows, and their tokens, that were made while a pool could still be refilled: what the
     /// packer reaches where it is not at the stream's end.
     pub refilled: Refilled,
+    /// What the examples show that this process has delivered, by source.
+    pub(crate) signs: Arc<[Signs]>,
     /// Where to go on after this batch, where it is the last one of a step.
     pub(crate) standing: Option<Arc<Standing>>,
 }

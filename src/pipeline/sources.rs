@@ -2,6 +2,7 @@
 
 use super::encode::{Encoder, Outcome, Scratch, check_policy};
 use super::model::Model;
+use super::probe;
 use super::warning::Warning;
 use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
@@ -255,7 +256,7 @@ impl Sources {
     pub(crate) fn warnings(&self, recipe: &Recipe) -> Vec<Warning> {
         if recipe.plan == Plan::Global {
             // One pool, however many ranks.
-            return self.stop_tokens().collect();
+            return self.probed().collect();
         }
         let held: Option<Vec<&Held>> = (0..).zip(&self.list).map(|(s, _)| self.held(s)).collect();
         let pools = held.and_then(|held| {
@@ -263,12 +264,12 @@ impl Sources {
             let bytes: u64 = held.iter().map(|held| held.decoded_bytes()).sum();
             Warning::pools(recipe, records, bytes / BYTES_A_TOKEN / records.max(1))
         });
-        pools.into_iter().chain(self.stop_tokens()).collect()
+        pools.into_iter().chain(self.probed()).collect()
     }
 
-    fn stop_tokens(&self) -> impl Iterator<Item = Warning> {
-        let chats = self.list.iter().filter(|s| is_conversation(s.shape));
-        chats.filter_map(|s| Warning::stop_token(&s.name, &s.encoder))
+    fn probed(&self) -> impl Iterator<Item = Warning> {
+        let sources = self.list.iter();
+        sources.flat_map(|s| probe::warnings(&s.name, s.shape, &s.encoder))
     }
 }
 
@@ -336,17 +337,10 @@ pub(crate) fn encoder(
         mask: loaded.mask.clone(),
         render: loaded.render,
         limits: recipe.limits,
+        special_tokens_in_text: loaded.special_tokens_in_text,
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))
-}
-
-/// Whether rows of this shape are rendered with a chat template as a rule.
-pub(crate) fn is_conversation(shape: Shape) -> bool {
-    matches!(
-        shape,
-        Shape::Messages | Shape::Conversations | Shape::Instruction
-    )
 }
 
 /// The shape of a source's first record; with `skip`, of the first that can be told, since the ones before it are

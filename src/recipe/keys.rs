@@ -3,7 +3,8 @@
 
 use super::shape::{ANY_SIZE, Key, Section, Shape, Text, at_least, between, choice, key};
 use super::{
-    Recipe, batch, limits, mask, mixture, pack, read, render, source, template, tokenizer,
+    Recipe, batch, limits, mask, mixture, pack, read, render, source, special_tokens, template,
+    tokenizer,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -53,6 +54,12 @@ pub(super) static RECIPE: Section = Section {
             render::CHOICE,
             "What a conversation becomes, for sources that do not say it themselves.",
         ),
+        key(
+            "special_tokens_in_text",
+            special_tokens::CHOICE,
+            "What becomes of a special token that a row's text spells, for sources that do not say it themselves.",
+        )
+        .elsewhere(&["split_special_tokens", "sanitize_control_tokens"]),
         key(
             "sources",
             Shape::List {

@@ -35,6 +35,7 @@ mod schema;
 mod shape;
 mod size;
 mod source;
+mod special_tokens;
 mod template;
 mod tokenizer;
 mod tree;
@@ -57,6 +58,7 @@ pub use schema::schema;
 pub(crate) use size::format as format_size;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
+pub use special_tokens::SpecialTokensInText;
 pub use template::TemplateConfig;
 pub use tokenizer::TokenizerConfig;
 
@@ -76,6 +78,8 @@ pub struct Recipe {
     pub template: TemplateConfig,
     /// What a conversation becomes, for sources that do not say it themselves.
     pub render: Render,
+    /// What becomes of special tokens that rows spell, for sources that do not say it themselves.
+    pub special_tokens_in_text: SpecialTokensInText,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -125,6 +129,7 @@ impl Default for Recipe {
             tokenizer: TokenizerConfig::default(),
             template: TemplateConfig::default(),
             render: Render::default(),
+            special_tokens_in_text: SpecialTokensInText::default(),
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

@@ -2,7 +2,10 @@
 
 use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
-use super::{MaskConfig, Render, TemplateConfig, mask, render, template, weight};
+use super::{
+    MaskConfig, Render, SpecialTokensInText, TemplateConfig, mask, render, special_tokens,
+    template, weight,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +34,8 @@ pub struct SourceConfig {
     pub template: Option<TemplateConfig>,
     /// What this source's conversations become; none: what the recipe says.
     pub render: Option<Render>,
+    /// What becomes of special tokens that this source's rows spell; none: what the recipe says.
+    pub special_tokens_in_text: Option<SpecialTokensInText>,
     /// This source's own mask. It replaces the recipe's whole; what it leaves out has the default.
     pub mask: Option<MaskConfig>,
 }
@@ -192,6 +197,11 @@ pub(super) static KEYS: Section = Section {
             "render",
             Shape::Nullable(&render::CHOICE),
             "What this source's conversations become; null is what the recipe says.",
+        ),
+        key(
+            "special_tokens_in_text",
+            Shape::Nullable(&special_tokens::CHOICE),
+            "What becomes of special tokens that this source's rows spell; null is what the recipe says.",
         ),
         key(
             "mask",

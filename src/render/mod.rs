@@ -14,6 +14,7 @@
 //!   `clock`: Python's side of Jinja
 //! - `page`, `spans`: what comes out, bounded, and where it was printed
 //! - `owners`: which message a span was printed from
+//! - `texts`, `ownership`: what the row brought, and where characters of it come out
 //! - `skip`: which part of a span is reasoning, and which calls of tools
 //! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
 //! - [`find`]: the templates of a model folder
@@ -42,12 +43,14 @@ mod methods;
 mod namespace;
 mod opening;
 mod owners;
+mod ownership;
 mod page;
 mod print;
 mod refusal;
 mod skip;
 mod source;
 mod spans;
+mod texts;
 mod turns;
 
 #[cfg(test)]
@@ -60,4 +63,5 @@ pub use limits::TemplateLimits;
 pub use number::BigInt;
 pub use skip::Extent;
 pub use template::{ChatTemplate, Ending, Rendered, TemplateContext};
+pub use texts::Place;
 pub use turns::Turns;

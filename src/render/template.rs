@@ -11,6 +11,7 @@ use super::refusal::{explain, template_error};
 use super::source::{Generation, Loops, prepare};
 use super::spans::{absent_pair, changed, take_out};
 use crate::error::{Error, Kind, Result, Stage};
+use chrono::{Months, NaiveDateTime};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, Value};
 use std::ops::Range;
@@ -62,6 +63,7 @@ pub struct ChatTemplate {
     /// Kwargs of the recipe, then special tokens.
     shared: Arc<[(String, Value)]>,
     limits: TemplateLimits,
+    now: Option<NaiveDateTime>,
     /// How answers open, for conversations without kwargs of their own; found when first asked for.
     pub(super) opening: OnceLock<Result<Opening>>,
 }
@@ -130,8 +132,40 @@ impl ChatTemplate {
             generation: prepared.generation,
             shared,
             limits,
+            now,
             opening: OnceLock::new(),
         })
+    }
+
+    /// Whether what is printed for a conversation depends on the recipe's `now`.
+    pub(crate) fn prints_time(&self, conversation: &Conversation) -> bool {
+        self.prints_time_of(conversation).unwrap_or(false)
+    }
+
+    /// The same; none where it cannot be rendered at another time.
+    fn prints_time_of(&self, conversation: &Conversation) -> Option<bool> {
+        let Some(now) = self.now else {
+            return Some(false);
+        };
+        // Another year, month, day and weekday, and another time of day.
+        let then = now
+            .checked_sub_months(Months::new(13))?
+            .checked_sub_signed(chrono::TimeDelta::seconds(90_061))?;
+        let mut environment = environment(&self.limits, Some(then));
+        let source = self.environment.get_template(TEMPLATE).ok()?;
+        environment
+            .add_template_owned(TEMPLATE, source.source().to_owned())
+            .ok()?;
+        let other = ChatTemplate {
+            environment,
+            generation: self.generation,
+            shared: Arc::clone(&self.shared),
+            limits: self.limits.clone(),
+            now: Some(then),
+            opening: OnceLock::new(),
+        };
+        let [here, there] = [self, &other].map(|t| t.render(conversation, Ending::Whole).ok());
+        Some(here?.text != there?.text)
     }
 
     /// Whether the template says what is generated. Without, a render has no spans, and

@@ -1,10 +1,15 @@
 //! The engine: the `tokenizers` crate, one string a call.
 
+use super::added::{AddedTokens, Spelled};
 use super::byte_level::TokenBytes;
 use super::pieces::Pieces;
+use super::spellings::{Spelling, Spellings};
 use super::{Encoding, SpecialTokens, Tokenizer};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
+use std::ops::Range;
+use std::sync::OnceLock;
+use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
 /// Name and version of the crate, which is pinned exactly. Part of every fingerprint.
 const NAME: &str = "tokenizers 0.23.2";
@@ -34,6 +39,8 @@ pub(super) struct Engine {
     bytes: Option<TokenBytes>,
     /// Set for pipelines that only cut text and look pieces up: ids are then had piece by piece.
     pieces: Option<Pieces>,
+    /// Made when it is first asked for: recipes that take text as the reference does never do.
+    added: OnceLock<std::result::Result<(AddedTokens, Spellings), String>>,
     vocab_len: u32,
     fingerprint: u128,
 }
@@ -60,6 +67,7 @@ impl Engine {
             inner,
             bytes,
             pieces,
+            added: OnceLock::new(),
             vocab_len,
             fingerprint: fingerprint ^ xxhash_rust::xxh3::xxh3_128(NAME.as_bytes()),
         };
@@ -130,6 +138,13 @@ impl Engine {
         self.bytes.is_some()
     }
 
+    /// The id of an added token.
+    #[cfg(test)]
+    pub(super) fn inner_added(&self, content: &str) -> Option<TokenId> {
+        let vocabulary = self.inner.get_added_vocabulary();
+        vocabulary.get_vocab().get(content).copied()
+    }
+
     /// The engine's own offsets: what [`Tokenizer::encode`] must equal.
     pub(super) fn encode_tracked(
         &self,
@@ -141,24 +156,55 @@ impl Engine {
             .inner
             .encode(text, special == SpecialTokens::Add)
             .map_err(failed)?;
-        out.clear();
-        out.ids.extend_from_slice(encoding.get_ids());
-        // Inserted tokens come as (0, 0) wherever they stand; here they stand where the text before them
-        // ends.
-        let inserted = encoding.get_special_tokens_mask();
-        let mut at = 0;
-        for (position, &(start, end)) in encoding.get_offsets().iter().enumerate() {
-            if inserted.get(position) == Some(&1) {
-                out.offsets.push((at, at));
-            } else {
-                let end = u32::try_from(end).map_err(|_| too_long())?;
-                let start = u32::try_from(start).map_err(|_| too_long())?;
-                out.offsets.push((start, end));
-                at = end;
-            }
-        }
-        Ok(())
+        put(&encoding, out)
     }
+
+    fn added(&self) -> Result<&(AddedTokens, Spellings)> {
+        let added = self.added.get_or_init(|| {
+            let added = AddedTokens::of(&self.inner).map_err(|error| error.to_string())?;
+            let spellings = Spellings::of(added.special()).map_err(|error| error.to_string())?;
+            Ok((added, spellings))
+        });
+        added
+            .as_ref()
+            .map_err(|error| refuse(format!("its added tokens cannot be searched for: {error}")))
+    }
+
+    /// The crate's own steps behind the search for added tokens, with offsets.
+    fn encode_split(
+        &self,
+        mut split: tokenizers::PreTokenizedString,
+        special: SpecialTokens,
+    ) -> tokenizers::Result<tokenizers::Encoding> {
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut split)?;
+        }
+        let model = self.inner.get_model();
+        model.tokenize_in_pretokenized(&mut split, None)?;
+        let encoding = split.into_encoding(None, 0, OffsetType::Byte)?;
+        self.inner
+            .post_process(encoding, None, special == SpecialTokens::Add)
+    }
+}
+
+/// Replaces `out` by an encoding of the crate. Inserted tokens come as (0, 0) wherever they stand; here they stand where
+/// the text before them ends.
+fn put(encoding: &tokenizers::Encoding, out: &mut Encoding) -> Result<()> {
+    out.clear();
+    out.ids.extend_from_slice(encoding.get_ids());
+    let inserted = encoding.get_special_tokens_mask();
+    let mut at = 0;
+    for (position, &(start, end)) in encoding.get_offsets().iter().enumerate() {
+        if inserted.get(position) == Some(&1) {
+            out.offsets.push((at, at));
+        } else {
+            let end = u32::try_from(end).map_err(|_| too_long())?;
+            let start = u32::try_from(start).map_err(|_| too_long())?;
+            out.offsets.push((start, end));
+            at = end;
+        }
+    }
+    Ok(())
 }
 
 impl Tokenizer for Engine {
@@ -175,6 +221,58 @@ impl Tokenizer for Engine {
             }
         }
         self.encode_tracked(text, special, out)
+    }
+
+    fn encode_except(
+        &self,
+        text: &str,
+        plain: &[Range<usize>],
+        special: SpecialTokens,
+        out: &mut Encoding,
+    ) -> Result<Vec<Range<usize>>> {
+        if plain.is_empty() {
+            self.encode(text, special, out)?;
+            return Ok(Vec::new());
+        }
+        if u32::try_from(text.len()).is_err() {
+            return Err(too_long());
+        }
+        let (added, _) = self.added()?;
+        let mut spelled = Vec::new();
+        let split = added
+            .split(&self.inner, text, plain, &mut spelled)
+            .map_err(failed)?;
+        let encoding = self.encode_split(split, special).map_err(failed)?;
+        put(&encoding, out)?;
+        for Spelled { id, at } in &spelled {
+            let takes =
+                |&(start, end): &(u32, u32)| (start as usize) < at.end && at.start < end as usize;
+            let mut tokens = out.ids.iter().zip(&out.offsets);
+            if tokens.any(|(own, offsets)| own == id && takes(offsets)) {
+                return Err(unwritable(text.get(at.clone()).unwrap_or_default()));
+            }
+        }
+        Ok(spelled.into_iter().map(|spelled| spelled.at).collect())
+    }
+
+    fn spellings(&self, text: &str) -> Result<Vec<Spelling>> {
+        let (added, spellings) = self.added()?;
+        let mut found = spellings.find(text);
+        if added.normalizes_special() {
+            let mut spelled = Vec::new();
+            let all = 0..text.len();
+            added
+                .split(&self.inner, text, &[all], &mut spelled)
+                .map_err(failed)?;
+            found.extend(
+                spelled
+                    .into_iter()
+                    .map(|spelled| Spelling::whole(text, spelled.at)),
+            );
+            found.sort_by_key(|spelling| spelling.character.start);
+            found.dedup_by_key(|spelling| spelling.character.start);
+        }
+        Ok(found)
     }
 
     fn vocab_len(&self) -> u32 {
@@ -208,6 +306,19 @@ fn refuse(message: impl Into<String>) -> Error {
 
 fn failed(error: tokenizers::Error) -> Error {
     refuse(format!("the tokenizer gave up: {error}"))
+}
+
+fn unwritable(token: &str) -> Error {
+    Error::new(
+        Kind::Tokenizer,
+        Stage::Tokenize,
+        format!(
+            "the tokenizer's model makes the special token of {token:?} even where it is plain text"
+        ),
+    )
+    .remedy(
+        "use special_tokens_in_text: refuse for this tokenizer, or take the token out of the row",
+    )
 }
 
 fn too_long() -> Error {

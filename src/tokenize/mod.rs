@@ -10,6 +10,8 @@
 //!                    files     in them     class makes  the crate's call
 //! ```
 
+mod added;
+
 mod byte_level;
 
 mod classes;
@@ -28,6 +30,8 @@ mod reference;
 
 mod settings;
 
+mod spellings;
+
 #[cfg(test)]
 pub(crate) mod tiny;
 
@@ -36,9 +40,11 @@ mod tests;
 
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
+use std::ops::Range;
 
 pub use load::{AddedToken, LoadedTokenizer, SpecialToken, load};
 pub use locate::HubCache;
+pub use spellings::Spelling;
 
 /// Bytes of the text that a token stands for, `(start, end)`. A token that stands for no text (a BOS that the
 /// tokenizer put there) has an empty range.
@@ -87,6 +93,32 @@ pub trait Tokenizer: Send + Sync {
     ///
     /// [`Kind::Tokenizer`] where the engine gives up; [`Kind::Limit`] for a text of 4 GiB or more.
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()>;
+
+    /// The same, but for special tokens that take in a byte of `plain` (ranges in order and disjoint): these are
+    /// ordinary text, to be told apart from those that others wrote. Other added tokens are recognised everywhere.
+    /// Without `plain` it is [`encode`](Self::encode).
+    ///
+    /// Returns where the special tokens stand that were left as text, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode), and [`Kind::Tokenizer`] where the model itself makes the special token of the
+    /// text, so that it cannot be left.
+    fn encode_except(
+        &self,
+        text: &str,
+        plain: &[Range<usize>],
+        special: SpecialTokens,
+        out: &mut Encoding,
+    ) -> Result<Vec<Range<usize>>>;
+
+    /// Where `text`, a piece of a larger one, spells special tokens or might, with what is put before or behind it.
+    /// In order.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Tokenizer`] where the engine gives up.
+    fn spellings(&self, text: &str) -> Result<Vec<Spelling>>;
 
     /// One past the largest id, added tokens included. Ids below it need not all be in use.
     fn vocab_len(&self) -> u32;

@@ -3,6 +3,7 @@
 use super::{Encoding, LoadedTokenizer, SpecialToken, SpecialTokens};
 use crate::error::Result;
 use std::borrow::Cow;
+use std::ops::Range;
 
 impl LoadedTokenizer {
     /// `text` with the EOS token's text at its end: added if it is not there, and if there is an EOS token.
@@ -23,7 +24,23 @@ impl LoadedTokenizer {
     ///
     /// As [`Tokenizer::encode`](super::Tokenizer::encode).
     pub fn encode_plain(&self, text: &str, out: &mut Encoding) -> Result<()> {
-        self.engine.encode(text, SpecialTokens::Add, out)?;
+        self.encode_plain_except(text, &[], out).map(drop)
+    }
+
+    /// The same with special tokens that are not taken out of bytes of `plain`; where these stand, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode_except`](super::Tokenizer::encode_except).
+    pub fn encode_plain_except(
+        &self,
+        text: &str,
+        plain: &[Range<usize>],
+        out: &mut Encoding,
+    ) -> Result<Vec<Range<usize>>> {
+        let spelled = self
+            .engine
+            .encode_except(text, plain, SpecialTokens::Add, out)?;
         let is = |out: &Encoding, place: usize, token: &SpecialToken, inserted: bool| {
             out.ids.get(place) == Some(&token.id)
                 && out
@@ -47,6 +64,6 @@ impl LoadedTokenizer {
             out.ids.truncate(last);
             out.offsets.truncate(last);
         }
-        Ok(())
+        Ok(spelled)
     }
 }

@@ -6,6 +6,8 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod except;
+
 const NOWHERE: &str = "/nonexistent";
 
 fn bare(tokenizer: &Value) -> tokenizers::Tokenizer {

@@ -26,5 +26,7 @@ mod recompress; // recompress and index: the same records in small frames, edits
 mod resume; // ranks and checkpoints: the rows of the uninterrupted stream
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
+mod special_tokens; // what rows spell: tokens, text, or bad records
 mod untagged; // spans of templates without generation tags, beside their tagged twins
-mod weights; // what rows say of the loss: weights of messages, parts, characters and tokens
+mod warnings;
+mod weights; // what rows say of the loss: weights of messages, parts, characters and tokens // each warning brought about by its cause, and by nothing else

@@ -2,7 +2,7 @@
 
 use crate::args;
 use crate::show::number::{bytes, percent, short};
-use crate::stdio;
+use crate::{show, stdio};
 use anyhow::Result;
 use packmill::Recipe;
 use packmill::pipeline::{Estimate, Model};
@@ -20,7 +20,8 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     let model = Model::load(&recipe)?;
     let estimate = Estimate::of(&recipe, &model)?;
     if args.json {
-        let answer = json!({ "recipe": recipe, "estimate": estimate });
+        let warnings = show::warnings_json(&estimate.warnings(&recipe));
+        let answer = json!({ "recipe": recipe, "estimate": estimate, "warnings": warnings });
         return stdio::print(format_args!("{answer}\n"));
     }
     let mut out = stdio::stdout();
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     )?;
     out.flush()?;
     for warning in estimate.warnings(&recipe) {
-        crate::show::warning(&warning);
+        show::warning(&warning);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Outlook};
+use packmill::pipeline::{Loader, Model, Outlook, Warning};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -33,6 +33,7 @@ pub(crate) struct Run {
     pub(crate) workers: usize,
     pub(crate) ending: Ending,
     pub(crate) outlook: Option<Outlook>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
@@ -210,9 +211,8 @@ pub(crate) fn drive(
         bar.suspend(|| show::outlook(outlook));
         expect(&bar, steps.into_iter().chain(outlook.last_step).min());
     }
-    for warning in loader.warnings() {
-        bar.suspend(|| show::warning(warning));
-    }
+    let mut warned = 0;
+    warn(&bar, &loader, &mut warned);
     let (mut first, mut last, mut peak_anon) = (None, opened.elapsed(), Memory::now().anon);
     let (mut error, mut sampled, mut batches) = (None, Instant::now(), 0u64);
     while !interrupt.is_raised() {
@@ -244,6 +244,7 @@ pub(crate) fn drive(
             return Err(error);
         }
         batches += 1;
+        warn(&bar, &loader, &mut warned);
         if sampled.elapsed() > Duration::from_millis(10) {
             sampled = Instant::now();
             peak_anon = peak_anon.max(Memory::now().anon);
@@ -251,6 +252,7 @@ pub(crate) fn drive(
         }
     }
     peak_anon = peak_anon.max(Memory::now().anon);
+    warn(&bar, &loader, &mut warned);
     bar.finish_and_clear();
     let progress = loader.progress();
     let ending = match steps {
@@ -269,11 +271,20 @@ pub(crate) fn drive(
         workers,
         ending,
         outlook,
+        warnings: loader.warnings().to_vec(),
     };
     if ending == Ending::Interrupted {
         interrupt::leave(loader);
     }
     Ok((run, error))
+}
+
+/// Says what there is to warn of beyond the first `warned`.
+fn warn(bar: &ProgressBar, loader: &Loader, warned: &mut usize) {
+    for warning in loader.warnings().iter().skip(*warned) {
+        bar.suspend(|| show::warning(warning));
+        *warned += 1;
+    }
 }
 
 /// On stderr, and only where a person looks at it.
@@ -370,6 +381,7 @@ impl Run {
             "peak_anon_bytes": self.peak_anon,
             "digest": p.digest.to_string(),
             "ledger": p.ledger.as_ref(),
+            "warnings": show::warnings_json(&self.warnings),
         });
         if let Some(outlook) = &self.outlook {
             all["outlook"] = json!({

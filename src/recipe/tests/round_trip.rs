@@ -5,7 +5,7 @@ use crate::recipe::Strategy as Packer;
 use crate::recipe::{
     BatchConfig, FieldLoss, Fields, Format, LimitsConfig, LossWeights, Markers, MaskConfig,
     OnBadRecord, OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig,
-    TemplateConfig, TokenizerConfig, Train,
+    SpecialTokensInText, TemplateConfig, TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -37,6 +37,7 @@ template:
   kwargs: {}
   system: null
 render: whole
+special_tokens_in_text: parse
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -61,6 +62,7 @@ sources:
     roles: {}
     template: null
     render: null
+    special_tokens_in_text: null
     mask: null
 mask:
   train: assistant
@@ -180,6 +182,7 @@ prop_compose! {
         template in option::of(template()),
         mask in option::of(mask()),
         render in option::of(select(vec![Render::Whole, Render::PerTurn])),
+        spelled in option::of(select(vec![SpecialTokensInText::Parse, SpecialTokensInText::Plain, SpecialTokensInText::Refuse])),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
         let weight = Some(weight);
@@ -188,7 +191,8 @@ prop_compose! {
             Some(Render::PerTurn) => Some(MaskConfig::default()),
             _ => mask,
         };
-        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, mask }
+        let special_tokens_in_text = spelled;
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, special_tokens_in_text, mask }
     }
 }
 

@@ -22,4 +22,4 @@ pub(crate) use pieces::Pieces;
 pub(crate) use report::{Ending, LedgerEntry, Report};
 pub(crate) use row::{RowView, SegmentView, write_row};
 pub(crate) use stages::{StageStats, stage_table};
-pub(crate) use warning::warning;
+pub(crate) use warning::{warning, warnings_json};

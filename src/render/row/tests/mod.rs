@@ -23,6 +23,7 @@ fn source() -> SourceConfig {
         roles: Default::default(),
         template: None,
         render: None,
+        special_tokens_in_text: None,
         mask: None,
     }
 }
