@@ -79,6 +79,7 @@ impl Fingerprint {
             tokenizer: _,
             template,
             render,
+            filter,
             sources: configs,
             mask,
             pack,
@@ -116,6 +117,9 @@ impl Fingerprint {
             let mut keys = Keys::default();
             keys.source(config, print);
             keys.mask(config.mask.as_ref().unwrap_or(mask));
+            if let Some(filter) = config.filter.as_ref().or(filter.as_ref()) {
+                keys.filter(filter);
+            }
             if let Some(text) = print.template {
                 keys.template(config.template.as_ref().unwrap_or(template), text);
                 keys.render(config.render.unwrap_or(*render));

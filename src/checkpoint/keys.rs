@@ -5,8 +5,8 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    FieldLoss, Fields, MaskConfig, OnExhausted, PackConfig, Render, ScheduleEntry, SourceConfig,
-    Strategy, TemplateConfig, Train,
+    Bounds, FieldLoss, Fields, FilterConfig, MaskConfig, OnExhausted, PackConfig, Render,
+    ScheduleEntry, SourceConfig, Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -103,6 +103,7 @@ impl Keys {
             roles,
             template: _,
             render: _,
+            filter: _,
             mask: _,
         } = config;
         self.add("form", print.form);
@@ -166,6 +167,26 @@ impl Keys {
     pub(super) fn render(&mut self, render: Render) {
         if render != Render::Whole {
             self.add("render", word(&render));
+        }
+    }
+
+    /// Named where it leaves something out: checkpoints of earlier versions have none.
+    pub(super) fn filter(&mut self, filter: &FilterConfig) {
+        let FilterConfig {
+            tokens,
+            turns,
+            r#where,
+        } = filter;
+        for (of, bounds) in [("tokens", tokens), ("turns", turns)] {
+            let Bounds { min, max } = bounds.unwrap_or_default();
+            for (end, bound) in [("min", min.filter(|min| *min > 0)), ("max", max)] {
+                if let Some(bound) = bound {
+                    self.add(&format!("filter.{of}.{end}"), bound);
+                }
+            }
+        }
+        if let Some(condition) = r#where {
+            self.add("filter.where", condition);
         }
     }
 

@@ -18,6 +18,7 @@ mod sources;
 mod peek;
 
 mod encode;
+mod filter;
 mod fit;
 mod per_turn;
 

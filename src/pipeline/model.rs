@@ -1,5 +1,6 @@
 //! What a recipe loads before it opens the corpus: the tokenizer and each source's templates.
 
+use super::filter::Filter;
 use super::templates::Templates;
 use crate::error::Result;
 use crate::recipe::{MaskConfig, Recipe, Render};
@@ -15,7 +16,7 @@ pub struct Model {
     pub sources: Vec<SourceModel>,
 }
 
-/// One source's templates, mask and render: its own, or the recipe's.
+/// One source's templates, mask, render and filter: its own, or the recipe's.
 #[derive(Debug, Clone)]
 pub struct SourceModel {
     /// Its compiled chat templates; shared between sources that use the recipe's.
@@ -24,6 +25,8 @@ pub struct SourceModel {
     pub mask: MaskConfig,
     /// What its conversations become.
     pub render: Render,
+    /// What is left out of it.
+    pub(crate) filter: Filter,
     /// System message for conversations that have none.
     pub system: Option<String>,
 }
@@ -45,10 +48,13 @@ impl Model {
                 None => Arc::clone(&common),
             };
             let mask = source.mask.clone().unwrap_or_else(|| recipe.mask.clone());
+            let filter = source.filter.as_ref().or(recipe.filter.as_ref());
+            let filter = filter.map(Filter::new).transpose()?;
             sources.push(SourceModel {
                 templates,
                 mask,
                 render: source.render.unwrap_or(recipe.render),
+                filter: filter.unwrap_or_default(),
                 system: config.system.clone(),
             });
         }

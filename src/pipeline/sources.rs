@@ -328,12 +328,14 @@ pub(crate) fn encoder(
         None => detect(&rows, source, &read_options(recipe, index))?,
     };
     check_policy(shape, &loaded.mask)
+        .and_then(|()| loaded.filter.check(shape))
         .map_err(|error| error.in_shard(format!("source {}", source.name)))?;
     let encoder = Encoder {
         rows: rows.with_shape(shape),
         templates: Arc::clone(&loaded.templates),
         mask: loaded.mask.clone(),
         render: loaded.render,
+        filter: loaded.filter.clone(),
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))

@@ -2,7 +2,9 @@
 //! file holds the lines for its own keys.
 
 use super::shape::{Key, Section, Shape, Text, at_least, between, choice, key};
-use super::{Recipe, batch, mask, mixture, pack, read, render, source, template, tokenizer};
+use super::{
+    Recipe, batch, filter, mask, mixture, pack, read, render, source, template, tokenizer,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -51,6 +53,12 @@ pub(super) static RECIPE: Section = Section {
             render::CHOICE,
             "What a conversation becomes, for sources that do not say it themselves.",
         ),
+        key(
+            "filter",
+            Shape::Nullable(&Shape::Section(&filter::KEYS)),
+            "What is left out, of sources without their own; null leaves out nothing.",
+        )
+        .elsewhere(&["filters"]),
         key(
             "sources",
             Shape::List {

@@ -18,6 +18,7 @@ mod batch;
 mod check;
 mod cross;
 mod fault;
+mod filter;
 mod free;
 mod hint;
 mod keys;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
+pub use filter::{Bounds, FilterConfig};
 pub use mask::{FieldLoss, Markers, MaskConfig, Train};
 pub use mixture::{OnExhausted, ScheduleEntry};
 pub use order::Plan;
@@ -73,6 +75,8 @@ pub struct Recipe {
     pub template: TemplateConfig,
     /// What a conversation becomes, for sources that do not say it themselves.
     pub render: Render,
+    /// What is left out, of sources that do not say it themselves.
+    pub filter: Option<FilterConfig>,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -120,6 +124,7 @@ impl Default for Recipe {
             tokenizer: TokenizerConfig::default(),
             template: TemplateConfig::default(),
             render: Render::default(),
+            filter: None,
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

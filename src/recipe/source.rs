@@ -2,7 +2,9 @@
 
 use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
-use super::{MaskConfig, Render, TemplateConfig, mask, render, template, weight};
+use super::{
+    FilterConfig, MaskConfig, Render, TemplateConfig, filter, mask, render, template, weight,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +33,8 @@ pub struct SourceConfig {
     pub template: Option<TemplateConfig>,
     /// What this source's conversations become; none: what the recipe says.
     pub render: Option<Render>,
+    /// What is left out of this source. It replaces the recipe's whole, so that an empty one leaves out nothing.
+    pub filter: Option<FilterConfig>,
     /// This source's own mask. It replaces the recipe's whole; what it leaves out has the default.
     pub mask: Option<MaskConfig>,
 }
@@ -193,6 +197,13 @@ pub(super) static KEYS: Section = Section {
             Shape::Nullable(&render::CHOICE),
             "What this source's conversations become; null is what the recipe says.",
         ),
+        key(
+            "filter",
+            Shape::Nullable(&Shape::Section(&filter::KEYS)),
+            "What is left out of this source, whole: keys left out have their defaults, not \
+             the recipe's.",
+        )
+        .elsewhere(&["filters"]),
         key(
             "mask",
             Shape::Nullable(&Shape::Section(&mask::KEYS)),

@@ -16,6 +16,7 @@
 //! - `owners`: which message a span was printed from
 //! - `skip`: which part of a span is reasoning, and which calls of tools
 //! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
+//! - `condition`, `compare`: expressions over a row's own fields, by which records are left out
 //! - [`find`]: the templates of a model folder
 
 pub mod conversation;
@@ -31,7 +32,9 @@ pub mod row;
 pub mod template;
 
 mod clock;
+mod compare;
 mod concat;
+mod condition;
 mod environment;
 mod fields;
 mod filters;
@@ -52,6 +55,7 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
+pub use condition::Condition;
 pub use conversation::{Conversation, Message};
 pub use find::{FolderTemplates, NamedTemplate};
 pub use limits::TemplateLimits;

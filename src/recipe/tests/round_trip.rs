@@ -3,8 +3,8 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, FieldLoss, Fields, Format, Markers, MaskConfig, OnBadRecord, OnExhausted,
-    PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
+    BatchConfig, Bounds, FieldLoss, Fields, FilterConfig, Format, Markers, MaskConfig, OnBadRecord,
+    OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
     TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
@@ -37,6 +37,7 @@ template:
   kwargs: {}
   system: null
 render: whole
+filter: null
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -61,6 +62,7 @@ sources:
     roles: {}
     template: null
     render: null
+    filter: null
     mask: null
 mask:
   train: assistant
@@ -157,6 +159,29 @@ prop_compose! {
     }
 }
 
+fn bounds() -> impl Strategy<Value = Option<Bounds>> {
+    let bound = || option::of(any::<u64>());
+    let ordered = |(a, b): (Option<u64>, Option<u64>)| match (a, b) {
+        (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
+        others => others,
+    };
+    option::of(
+        (bound(), bound())
+            .prop_map(ordered)
+            .prop_map(|(min, max)| Bounds { min, max }),
+    )
+}
+
+prop_compose! {
+    fn filter()(
+        tokens in bounds(),
+        turns in bounds(),
+        r#where in option::of(select(vec!["a", "a > 1 and 'x: #' not in b", "\"\\n\" in c"])),
+    ) -> FilterConfig {
+        FilterConfig { tokens, turns, r#where: r#where.map(str::to_owned) }
+    }
+}
+
 prop_compose! {
     fn source()(
         paths in vec("/[a-z]{1,8}/[a-z \"'#:{}?*é]{1,8}".prop_filter("a glob", |path| !path.contains("**")), 1..3),
@@ -169,6 +194,7 @@ prop_compose! {
         template in option::of(template()),
         mask in option::of(mask()),
         render in option::of(select(vec![Render::Whole, Render::PerTurn])),
+        filter in option::of(filter()),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
         let weight = Some(weight);
@@ -177,7 +203,7 @@ prop_compose! {
             Some(Render::PerTurn) => Some(MaskConfig::default()),
             _ => mask,
         };
-        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, mask }
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, filter, mask }
     }
 }
 
@@ -185,7 +211,7 @@ prop_compose! {
     fn recipe()(
         seed: u64,
         tokenizer in (select(vec!["/abs/tok", "org/model", "gpt2"]), option::of(filled()), option::of(filled())),
-        template in template(),
+        (template, filter) in (template(), option::of(filter())),
         sources in vec(source(), 1..3),
         mask in mask(),
         pack in (1usize..100, 1usize..50, 1usize..999, option::of(1usize..9)),
@@ -221,6 +247,7 @@ prop_compose! {
                 ..TokenizerConfig::default()
             },
             template,
+            filter,
             sources: sources.into_iter().enumerate().map(name).collect(),
             mask,
             pack: PackConfig {

@@ -16,9 +16,12 @@ fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<
         } else {
             ""
         };
-        // A source's own template and mask have the keys of the recipe's.
+        // A source's own template, filter and mask have the keys of the recipe's.
         if let Some(below) = key.shape.section()
-            && !matches!(path.as_str(), "sources[].template" | "sources[].mask")
+            && !matches!(
+                path.as_str(),
+                "sources[].template" | "sources[].filter" | "sources[].mask"
+            )
         {
             walk(below, &format!("{path}{list}"), visit);
         }
@@ -32,8 +35,15 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
         response: "r".to_owned(),
         instruction: None,
     };
+    let filter = Some(FilterConfig {
+        tokens: Some(Bounds::default()),
+        turns: Some(Bounds::default()),
+        r#where: None,
+    });
     let recipe = Recipe {
+        filter: filter.clone(),
         sources: vec![SourceConfig {
+            filter,
             template: Some(TemplateConfig::default()),
             mask: Some(MaskConfig {
                 markers: Some(markers.clone()),

@@ -15,6 +15,7 @@ mod field;
 mod instruction;
 mod json;
 mod message;
+mod pick;
 mod shape;
 mod tokens;
 mod value;
@@ -22,6 +23,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(super) use pick::pick;
 pub use shape::Shape;
 
 use crate::error::{Error, Kind, Result, Stage};
