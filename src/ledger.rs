@@ -29,6 +29,8 @@ pub enum Reason {
     FilteredTurns,
     /// `filter.where` is not true of it.
     FilteredWhere,
+    /// Held out for evaluation by `split`.
+    HeldOut,
     /// A pool held it when its source was taken out of the recipe, by a fork.
     SourceRemoved,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Reason {
             Reason::FilteredTokens => "filtered_tokens",
             Reason::FilteredTurns => "filtered_turns",
             Reason::FilteredWhere => "filtered_where",
+            Reason::HeldOut => "held_out",
             Reason::SourceRemoved => "source_removed",
         })
     }

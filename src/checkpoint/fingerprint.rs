@@ -80,6 +80,7 @@ impl Fingerprint {
             template,
             render,
             filter,
+            split,
             sources: configs,
             mask,
             pack,
@@ -119,6 +120,9 @@ impl Fingerprint {
             keys.mask(config.mask.as_ref().unwrap_or(mask));
             if let Some(filter) = config.filter.as_ref().or(filter.as_ref()) {
                 keys.filter(filter);
+            }
+            if let Some(split) = config.split.as_ref().or(split.as_ref()) {
+                keys.split(split, *seed);
             }
             if let Some(text) = print.template {
                 keys.template(config.template.as_ref().unwrap_or(template), text);

@@ -6,7 +6,7 @@
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
     Bounds, FieldLoss, Fields, FilterConfig, MaskConfig, OnExhausted, PackConfig, Render,
-    ScheduleEntry, SourceConfig, Strategy, TemplateConfig, Train,
+    ScheduleEntry, SourceConfig, SplitConfig, Strategy, TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -104,6 +104,7 @@ impl Keys {
             template: _,
             render: _,
             filter: _,
+            split: _,
             mask: _,
         } = config;
         self.add("form", print.form);
@@ -187,6 +188,21 @@ impl Keys {
         }
         if let Some(condition) = r#where {
             self.add("filter.where", condition);
+        }
+    }
+
+    /// Named where it holds something out. How much of that is evaluated on changes no training row.
+    pub(super) fn split(&mut self, split: &SplitConfig, recipe_seed: u64) {
+        let SplitConfig {
+            fraction,
+            by,
+            seed,
+            max_records: _,
+        } = split;
+        if *fraction > 0.0 {
+            self.add("split.fraction", fraction);
+            self.add("split.by", word(by));
+            self.add("split.seed", seed.unwrap_or(recipe_seed));
         }
     }
 

@@ -18,6 +18,8 @@ fn source(folder: &Path, globs: &[&str]) -> SourceConfig {
         roles: BTreeMap::new(),
         template: None,
         render: None,
+        filter: None,
+        split: None,
         mask: None,
     }
 }

@@ -3,7 +3,7 @@
 
 use super::shape::{Key, Section, Shape, Text, at_least, between, choice, key};
 use super::{
-    Recipe, batch, filter, mask, mixture, pack, read, render, source, template, tokenizer,
+    Recipe, batch, filter, mask, mixture, pack, read, render, source, split, template, tokenizer,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -59,6 +59,12 @@ pub(super) static RECIPE: Section = Section {
             "What is left out, of sources without their own; null leaves out nothing.",
         )
         .elsewhere(&["filters"]),
+        key(
+            "split",
+            Shape::Nullable(&Shape::Section(&split::KEYS)),
+            "What is held out for evaluation, of sources without their own; null holds nothing out.",
+        )
+        .elsewhere(&["validation", "eval", "validation_split"]),
         key(
             "sources",
             Shape::List {

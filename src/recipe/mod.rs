@@ -35,6 +35,7 @@ mod schema;
 mod shape;
 mod size;
 mod source;
+mod split;
 mod template;
 mod tokenizer;
 mod tree;
@@ -56,6 +57,7 @@ pub use render::Render;
 pub use schema::schema;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
+pub use split::{SplitBy, SplitConfig};
 pub use template::TemplateConfig;
 pub use tokenizer::TokenizerConfig;
 
@@ -77,6 +79,8 @@ pub struct Recipe {
     pub render: Render,
     /// What is left out, of sources that do not say it themselves.
     pub filter: Option<FilterConfig>,
+    /// What is held out, of sources that do not say it themselves.
+    pub split: Option<SplitConfig>,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -125,6 +129,7 @@ impl Default for Recipe {
             template: TemplateConfig::default(),
             render: Render::default(),
             filter: None,
+            split: None,
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

@@ -3,7 +3,8 @@
 use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
 use super::{
-    FilterConfig, MaskConfig, Render, TemplateConfig, filter, mask, render, template, weight,
+    FilterConfig, MaskConfig, Render, SplitConfig, TemplateConfig, filter, mask, render, split,
+    template, weight,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub struct SourceConfig {
     pub render: Option<Render>,
     /// What is left out of this source. It replaces the recipe's whole, so that an empty one leaves out nothing.
     pub filter: Option<FilterConfig>,
+    /// What is held out of this source. It replaces the recipe's whole.
+    pub split: Option<SplitConfig>,
     /// This source's own mask. It replaces the recipe's whole; what it leaves out has the default.
     pub mask: Option<MaskConfig>,
 }
@@ -204,6 +207,12 @@ pub(super) static KEYS: Section = Section {
              the recipe's.",
         )
         .elsewhere(&["filters"]),
+        key(
+            "split",
+            Shape::Nullable(&Shape::Section(&split::KEYS)),
+            "What is held out of this source, whole: keys left out have their defaults, not \
+             the recipe's.",
+        ),
         key(
             "mask",
             Shape::Nullable(&Shape::Section(&mask::KEYS)),

@@ -10,7 +10,6 @@ use super::row;
 use super::source::{Loops, MAX_TOKENS, prepare};
 use crate::error::{Error, Kind, Result, Stage};
 use minijinja::machinery::tokenize;
-use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -43,6 +43,7 @@ const SEVERAL: u32 = 7;
 const FILTERED_TOKENS: u32 = 8;
 const FILTERED_TURNS: u32 = 9;
 const FILTERED_WHERE: u32 = 10;
+const HELD_OUT: u32 = 11;
 
 impl Word {
     /// The fate in a word.
@@ -57,6 +58,7 @@ impl Word {
                 Reason::FilteredTokens => (FILTERED_TOKENS, tokens),
                 Reason::FilteredTurns => (FILTERED_TURNS, tokens),
                 Reason::FilteredWhere => (FILTERED_WHERE, tokens),
+                Reason::HeldOut => (HELD_OUT, tokens),
                 // Of a source that is not there, nothing is counted.
                 Reason::BadRecord | Reason::SourceRemoved => (BAD, 0),
             },
@@ -80,6 +82,7 @@ impl Word {
             FILTERED_TOKENS => dropped(Reason::FilteredTokens),
             FILTERED_TURNS => dropped(Reason::FilteredTurns),
             FILTERED_WHERE => dropped(Reason::FilteredWhere),
+            HELD_OUT => dropped(Reason::HeldOut),
             BAD => Some(Fate::Bad),
             UNREADABLE => Some(Fate::Unreadable),
             SEVERAL => Some(Fate::Several { at: tokens }),
@@ -202,6 +205,7 @@ mod tests {
                 Reason::FilteredTokens,
                 Reason::FilteredTurns,
                 Reason::FilteredWhere,
+                Reason::HeldOut,
             ];
             let dropped = reasons.map(|reason| Fate::Dropped { reason, tokens });
             let mut fates = vec![

@@ -4,8 +4,8 @@ use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
     BatchConfig, Bounds, FieldLoss, Fields, FilterConfig, Format, Markers, MaskConfig, OnBadRecord,
-    OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, TemplateConfig,
-    TokenizerConfig, Train,
+    OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig, SplitBy,
+    SplitConfig, TemplateConfig, TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -38,6 +38,7 @@ template:
   system: null
 render: whole
 filter: null
+split: null
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -63,6 +64,7 @@ sources:
     template: null
     render: null
     filter: null
+    split: null
     mask: null
 mask:
   train: assistant
@@ -183,6 +185,12 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn split()(fraction in 0.0f64..=1.0, seed in option::of(any::<u64>()), max_records in 1u64..) -> SplitConfig {
+        SplitConfig { fraction, by: SplitBy::Hash, seed, max_records }
+    }
+}
+
+prop_compose! {
     fn source()(
         paths in vec("/[a-z]{1,8}/[a-z \"'#:{}?*é]{1,8}".prop_filter("a glob", |path| !path.contains("**")), 1..3),
         weight in 1u64..=1_000_000_000_000,
@@ -195,6 +203,7 @@ prop_compose! {
         mask in option::of(mask()),
         render in option::of(select(vec![Render::Whole, Render::PerTurn])),
         filter in option::of(filter()),
+        split in option::of(split()),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
         let weight = Some(weight);
@@ -203,7 +212,7 @@ prop_compose! {
             Some(Render::PerTurn) => Some(MaskConfig::default()),
             _ => mask,
         };
-        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, filter, mask }
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, filter, split, mask }
     }
 }
 
@@ -211,7 +220,7 @@ prop_compose! {
     fn recipe()(
         seed: u64,
         tokenizer in (select(vec!["/abs/tok", "org/model", "gpt2"]), option::of(filled()), option::of(filled())),
-        (template, filter) in (template(), option::of(filter())),
+        (template, filter, split) in (template(), option::of(filter()), option::of(split())),
         sources in vec(source(), 1..3),
         mask in mask(),
         pack in (1usize..100, 1usize..50, 1usize..999, option::of(1usize..9)),
@@ -248,6 +257,7 @@ prop_compose! {
             },
             template,
             filter,
+            split,
             sources: sources.into_iter().enumerate().map(name).collect(),
             mask,
             pack: PackConfig {

@@ -16,11 +16,11 @@ fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<
         } else {
             ""
         };
-        // A source's own template, filter and mask have the keys of the recipe's.
+        // A source's own template, filter, split and mask have the keys of the recipe's.
         if let Some(below) = key.shape.section()
             && !matches!(
                 path.as_str(),
-                "sources[].template" | "sources[].filter" | "sources[].mask"
+                "sources[].template" | "sources[].filter" | "sources[].split" | "sources[].mask"
             )
         {
             walk(below, &format!("{path}{list}"), visit);
@@ -40,10 +40,13 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
         turns: Some(Bounds::default()),
         r#where: None,
     });
+    let split = Some(SplitConfig::default());
     let recipe = Recipe {
         filter: filter.clone(),
+        split: split.clone(),
         sources: vec![SourceConfig {
             filter,
+            split,
             template: Some(TemplateConfig::default()),
             mask: Some(MaskConfig {
                 markers: Some(markers.clone()),
@@ -96,6 +99,9 @@ fn every_choice_is_one_that_the_structs_take() {
                     "mask: {{{name}: {}, markers: {{response: r}}}}\n",
                     choice.name
                 ),
+                Some(("split", name)) => {
+                    format!("split: {{fraction: 0.1, {name}: {}}}\n", choice.name)
+                }
                 Some((section, name)) => format!("{section}: {{{name}: {}}}\n", choice.name),
                 None if path == "on_exhausted" => {
                     format!("    weight: 1\n{path}: {}\n", choice.name)
@@ -107,7 +113,7 @@ fn every_choice_is_one_that_the_structs_take() {
         }
     });
     // As many as there are variants, and the three that are still to come.
-    assert_eq!(count, 38 + 3);
+    assert_eq!(count, 39 + 3);
 }
 
 #[test]

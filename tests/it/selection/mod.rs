@@ -2,6 +2,7 @@
 //! where the rest is.
 
 mod filter; // by tokens, turns and fields
+mod split; // held out of training, and the eval side
 
 use crate::corpus::{Corpus, Random, merged, refused, zstd_frames};
 use packmill::batch::Batch;

@@ -23,6 +23,8 @@ fn source() -> SourceConfig {
         roles: Default::default(),
         template: None,
         render: None,
+        filter: None,
+        split: None,
         mask: None,
     }
 }
