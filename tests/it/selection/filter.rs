@@ -115,7 +115,7 @@ proptest! {
         }
         let (delivered, ledger) = streamed(&corpus, &recipe, way.world);
         prop_assert_eq!(delivered, expected);
-        assert_accounted(&ledger, &dropped, [60, 90]);
+        assert_accounted(&ledger, &dropped, [30, 120]);
     }
 }
 
@@ -144,7 +144,7 @@ fn samples_says_why() {
     }
     let report = crate::corpus::report(&corpus.stream("r.yaml"));
     let account = &report["ledger"]["a"];
-    assert_eq!(account["records"]["in"], 60);
+    assert_eq!(account["records"]["in"], 30);
     assert_eq!(account["tokens"]["dropped"].get("filtered_where"), None);
     let lost = account["tokens"]["dropped"]["filtered_tokens"].as_u64();
     assert!(lost.is_some_and(|lost| lost > 0), "{account}");
@@ -168,8 +168,8 @@ fn examples_of_a_record_are_judged_by_their_own_tokens() {
         for sample in &plain {
             let row = match (sample.source, sample.shard) {
                 (0, 0) => &rows[sample.record as usize],
-                (0, _) => &rows[25 + sample.record as usize],
-                _ => &rows[60 + sample.record as usize],
+                (0, _) => &rows[12 + sample.record as usize],
+                _ => &rows[30 + sample.record as usize],
             };
             let Ok(example) = &sample.content else {
                 continue;
@@ -238,7 +238,7 @@ fn what_cannot_be_judged_is_a_bad_record() {
             .map(|(_, a)| a.records.dropped[&Reason::BadRecord]);
         assert_eq!(
             bad.collect::<Vec<_>>(),
-            [without(&rows[..60]), without(&rows[60..])]
+            [without(&rows[..30]), without(&rows[30..])]
         );
     }
 }

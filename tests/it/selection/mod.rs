@@ -42,12 +42,12 @@ fn rows(n: usize, seed: u64) -> Vec<Value> {
 
 /// Two sources: `a` of two plain shards, `b` of frames of eight lines.
 fn corpus() -> (Corpus, Vec<Value>) {
-    let all = [rows(60, 1), rows(90, 2)].concat();
+    let all = [rows(30, 1), rows(120, 2)].concat();
     let lines: Vec<String> = all.iter().map(|row| format!("{row}\n")).collect();
     let corpus = Corpus::new();
-    corpus.write("a-0.jsonl", lines[..25].concat().as_bytes());
-    corpus.write("a-1.jsonl", lines[25..60].concat().as_bytes());
-    corpus.write("b.jsonl.zst", &zstd_frames(&lines[60..].concat(), 8));
+    corpus.write("a-0.jsonl", lines[..12].concat().as_bytes());
+    corpus.write("a-1.jsonl", lines[12..30].concat().as_bytes());
+    corpus.write("b.jsonl.zst", &zstd_frames(&lines[30..].concat(), 8));
     (corpus, all)
 }
 
@@ -95,8 +95,8 @@ impl Way {
         } else {
             "lanes: 2\n"
         };
-        // All of `b` is more than this, and each shard of `a` less.
-        let hold = if *streamed { "hold: 20KiB\n" } else { "" };
+        // `b` has several times this, and `a` half of it.
+        let hold = if *streamed { "hold: 40KiB\n" } else { "" };
         let text = format!(
             "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [\"a-*\"]}}\n  - {{name: b, paths: [b.jsonl.zst]{of_b}}}\n\
              pack: {{sequence_length: 1024, lookahead: 8}}\nbatch: {{rows: 1, step_rows: {world}}}\nepochs: 1\nworkers: {workers}\n\
