@@ -132,7 +132,7 @@ fn samples_says_why() {
     let (corpus, _) = corpus();
     corpus.write(
         "r.yaml",
-        b"tokenizer: tokenizer\nsources:\n  - {name: a, paths: [\"a-*\"]}\nfilter: {where: \"meta.lang == 'en'\", turns: {max: 4}, tokens: {min: 100}}\n",
+        b"tokenizer: tokenizer\nsources:\n  - {name: a, paths: [\"a-*\"]}\nfilter: {where: \"meta.lang != 'ja'\", turns: {max: 4}, tokens: {min: 150, max: 250}}\n",
     );
     let output = corpus.packmill(&["samples", "r.yaml"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
