@@ -83,18 +83,25 @@ impl EvalSide {
         if self.next_row == 0 {
             return Err(nothing_held_out());
         }
-        let rank = self.outlet.rank();
-        let a_step = self.step_rows / u64::from(rank.world_size);
-        if !self.next_row.is_multiple_of(self.step_rows) {
-            for _ in self.outlet.in_step..a_step {
-                self.outlet.push_filling()?;
-                if let Some(stopped) = self.send()? {
-                    return Ok(stopped);
-                }
+        for _ in 0..self.filling() {
+            self.outlet.push_filling()?;
+            if let Some(stopped) = self.send()? {
+                return Ok(stopped);
             }
         }
         self.outlet.end(Arc::new(self.ledger.clone()));
         Ok(Stopped::Done)
+    }
+
+    /// Rows that this rank lacks in the last step.
+    fn filling(&self) -> u64 {
+        let rank = self.outlet.rank();
+        let (number, world) = (u64::from(rank.number), u64::from(rank.world_size));
+        match self.next_row % self.step_rows {
+            0 => 0,
+            // A step begins with a row of rank 0.
+            rows => self.step_rows / world - (rows + world - 1 - number) / world,
+        }
     }
 
     /// Hands an error to the receiver.
