@@ -57,7 +57,7 @@ fn masks(criterion: &mut Criterion) {
     group.bench_function("markers", |bencher| {
         bencher.iter(|| {
             for (rendered, encoding) in &chats {
-                let trained = mask::marked_tokens(&tokens_of(rendered, encoding), &markers);
+                let trained = mask::marked_tokens(&tokens_of(rendered, encoding), &markers, &[]);
                 black_box(trained.expect("every chat has both markers"));
             }
         });

@@ -23,6 +23,14 @@ pub enum Reason {
     Overlong,
     /// It could not be read, understood, rendered or masked, with `on_bad_record: skip`.
     BadRecord,
+    /// Shorter or longer than `filter.tokens` allows.
+    FilteredTokens,
+    /// Fewer or more messages than `filter.turns` allows.
+    FilteredTurns,
+    /// `filter.where` is not true of it.
+    FilteredWhere,
+    /// Held out for evaluation by `split`.
+    HeldOut,
     /// A pool held it when its source was taken out of the recipe, by a fork.
     SourceRemoved,
 }
@@ -34,6 +42,10 @@ impl fmt::Display for Reason {
             Reason::NoMarker => "no_marker",
             Reason::Overlong => "overlong",
             Reason::BadRecord => "bad_record",
+            Reason::FilteredTokens => "filtered_tokens",
+            Reason::FilteredTurns => "filtered_turns",
+            Reason::FilteredWhere => "filtered_where",
+            Reason::HeldOut => "held_out",
             Reason::SourceRemoved => "source_removed",
         })
     }

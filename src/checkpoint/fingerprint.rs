@@ -80,6 +80,8 @@ impl Fingerprint {
             template,
             render,
             special_tokens_in_text,
+            filter,
+            split,
             sources: configs,
             mask,
             pack,
@@ -121,6 +123,12 @@ impl Fingerprint {
             keys.mask(config.mask.as_ref().unwrap_or(mask));
             let spelled = config.special_tokens_in_text;
             keys.special_tokens_in_text(spelled.unwrap_or(*special_tokens_in_text));
+            if let Some(filter) = config.filter.as_ref().or(filter.as_ref()) {
+                keys.filter(filter);
+            }
+            if let Some(split) = config.split.as_ref().or(split.as_ref()) {
+                keys.split(split, *seed);
+            }
             if let Some(text) = print.template {
                 keys.template(config.template.as_ref().unwrap_or(template), text);
                 keys.render(config.render.unwrap_or(*render));

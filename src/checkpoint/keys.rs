@@ -5,8 +5,9 @@
 
 use super::print::{SourcePrint, TokenizerPrint, hash_of_texts};
 use crate::recipe::{
-    FieldLoss, Fields, LimitsConfig, LossWeights, MaskConfig, OnExhausted, PackConfig, Render,
-    ScheduleEntry, SourceConfig, SpecialTokensInText, Strategy, TemplateConfig, Train,
+    Bounds, FieldLoss, Fields, FilterConfig, LimitsConfig, LossWeights, MaskConfig, OnExhausted,
+    PackConfig, Render, ScheduleEntry, SourceConfig, SpecialTokensInText, SplitConfig, Strategy,
+    TemplateConfig, Train,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -142,6 +143,8 @@ impl Keys {
             template: _,
             render: _,
             special_tokens_in_text: _,
+            filter: _,
+            split: _,
             mask: _,
         } = config;
         self.add("form", print.form);
@@ -216,6 +219,41 @@ impl Keys {
     pub(super) fn special_tokens_in_text(&mut self, policy: SpecialTokensInText) {
         if policy != SpecialTokensInText::Parse {
             self.add("special_tokens_in_text", word(&policy));
+        }
+    }
+
+    /// Named where it leaves something out: checkpoints of earlier versions have none.
+    pub(super) fn filter(&mut self, filter: &FilterConfig) {
+        let FilterConfig {
+            tokens,
+            turns,
+            r#where,
+        } = filter;
+        for (of, bounds) in [("tokens", tokens), ("turns", turns)] {
+            let Bounds { min, max } = bounds.unwrap_or_default();
+            for (end, bound) in [("min", min.filter(|min| *min > 0)), ("max", max)] {
+                if let Some(bound) = bound {
+                    self.add(&format!("filter.{of}.{end}"), bound);
+                }
+            }
+        }
+        if let Some(condition) = r#where {
+            self.add("filter.where", condition);
+        }
+    }
+
+    /// Named where it holds something out. How much of that is evaluated on changes no training row.
+    pub(super) fn split(&mut self, split: &SplitConfig, recipe_seed: u64) {
+        let SplitConfig {
+            fraction,
+            by,
+            seed,
+            max_records: _,
+        } = split;
+        if *fraction > 0.0 {
+            self.add("split.fraction", fraction);
+            self.add("split.by", word(by));
+            self.add("split.seed", seed.unwrap_or(recipe_seed));
         }
     }
 

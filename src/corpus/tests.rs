@@ -19,6 +19,8 @@ fn source(folder: &Path, globs: &[&str]) -> SourceConfig {
         template: None,
         render: None,
         special_tokens_in_text: None,
+        filter: None,
+        split: None,
         mask: None,
     }
 }

@@ -1,15 +1,18 @@
 //! Setting up a loader: what is opened, checked and dealt before the first row.
 
 use super::assemble::{Assembler, Setup};
+use super::eval::EvalSide;
 use super::feed::Feed;
 use super::global::{self, Count, Epochs, Opening};
 use super::identity;
+use super::in_order::InOrder;
 use super::loader::Loader;
 use super::model::Model;
 use super::outlet::{Delivering, Stopped};
 use super::progress::Progress;
 use super::resume::begins;
 use super::sources::{Purpose, Sources};
+use super::split::{self, Side};
 use super::stream::{Begin, Dealt};
 use super::workers::{Workers, panicked};
 use crate::batch::{BatchSpec, BatchWriter, BufferPool, IdWidth};
@@ -42,6 +45,7 @@ pub struct LoaderBuilder {
     cache: Option<PathBuf>,
     model: Option<Arc<Model>>,
     rank: Rank,
+    side: Side,
     resume: Option<Whole>,
     checkpoints: Checkpoints,
     counting: Arc<Tick>,
@@ -77,6 +81,7 @@ impl LoaderBuilder {
             cache: None,
             model: None,
             rank: Rank::ALONE,
+            side: Side::Train,
             resume: None,
             checkpoints: Checkpoints::None,
             counting: Arc::new(|_| Ok(())),
@@ -118,6 +123,14 @@ impl LoaderBuilder {
         self
     }
 
+    /// Streams what is held out, in place of what is trained on: one epoch in corpus order, on any number of ranks, without
+    /// shuffling, weights or checkpoints.
+    #[must_use]
+    pub fn side(mut self, side: Side) -> Self {
+        self.side = side;
+        self
+    }
+
     /// Prepares for [`Loader::state`]: the fingerprint of recipe, files, tokenizer and templates is taken at open.
     #[must_use]
     pub fn checkpoints(mut self) -> Self {
@@ -147,7 +160,11 @@ impl LoaderBuilder {
     pub fn build(self) -> Result<Loader> {
         let recipe = self.recipe;
         // What the recipe alone can refuse is refused before anything is read.
-        let step_rows = step_rows(&recipe, self.rank)?;
+        let step_rows = step_rows(&recipe, self.rank, self.side)?;
+        if self.side == Side::Eval {
+            let resumes = self.resume.is_some() || self.checkpoints == Checkpoints::Wanted;
+            eval_is_there(&recipe, resumes)?;
+        }
         let model = match self.model {
             Some(model) => model,
             None => Arc::new(Model::load(&recipe)?),
@@ -159,12 +176,17 @@ impl LoaderBuilder {
         };
         let lanes = Lanes::new(recipe.lanes);
         let io = ReadAhead::new(READ_AHEAD_BYTES)?;
-        let purpose = match recipe.plan {
-            Plan::Lanes => Purpose::Stream(lanes),
-            Plan::Global => Purpose::Samples,
+        let dealing = match self.side {
+            Side::Eval => Dealing::InOrder,
+            Side::Train => Dealing::Plan(recipe.plan),
         };
-        let sources = Arc::new(Sources::open(&recipe, &model, &io, &cache, purpose)?);
-        if recipe.plan == Plan::Global {
+        let purpose = match dealing {
+            Dealing::Plan(Plan::Lanes) => Purpose::Stream(lanes),
+            Dealing::Plan(Plan::Global) | Dealing::InOrder => Purpose::Samples,
+        };
+        let sources = Sources::open(&recipe, &model, &io, &cache, purpose)?;
+        let sources = Arc::new(sources.of_side(self.side));
+        if dealing == Dealing::Plan(Plan::Global) {
             global::check(&sources)?;
         }
         let stats = Arc::new(Stats::default());
@@ -172,7 +194,7 @@ impl LoaderBuilder {
         let resume = self.resume;
         // A plan is kept under it.
         let wanted = self.checkpoints == Checkpoints::Wanted || resume.is_some();
-        let (prints, fingerprint) = if wanted || recipe.plan == Plan::Global {
+        let (prints, fingerprint) = if wanted || dealing == Dealing::Plan(Plan::Global) {
             let prints = identity::prints(&recipe, &model, &sources)?;
             let fingerprint = identity::of_opened(&recipe, &model, &prints);
             (prints, fingerprint)
@@ -211,8 +233,13 @@ impl LoaderBuilder {
             Some(whole) => Progress::resumed(whole, self.rank),
             None => Progress::default(),
         };
-        let (packing, outlook) = match recipe.plan {
-            Plan::Global => {
+        let (packing, outlook) = match dealing {
+            Dealing::InOrder => {
+                let records = InOrder::open(&recipe, &sources, workers, &stats)?;
+                let eval = EvalSide::new(&recipe, bos, records, delivering)?;
+                (Packing::Eval(Box::new(eval)), None)
+            }
+            Dealing::Plan(Plan::Global) => {
                 let opening = Opening {
                     recipe: &recipe,
                     sources: &sources,
@@ -228,7 +255,7 @@ impl LoaderBuilder {
                 let (epochs, outlook) = global::open(opening, delivering, io)?;
                 (Packing::Global(Box::new(epochs)), Some(outlook))
             }
-            Plan::Lanes => {
+            Dealing::Plan(Plan::Lanes) => {
                 let dealt = deal(&recipe, &sources, lanes, self.rank);
                 let begin = match &resume {
                     Some(whole) => begins(whole, &dealt)?,
@@ -279,7 +306,7 @@ impl LoaderBuilder {
 }
 
 /// Rows of all ranks in a step; the refusals of what cannot be shared out.
-fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
+fn step_rows(recipe: &Recipe, rank: Rank, side: Side) -> Result<u64> {
     let refuse = |message: String, remedy: String| {
         Err(Error::new(Kind::Recipe, Stage::Order, message).remedy(remedy))
     };
@@ -290,7 +317,8 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
             "ranks count from 0 to the world size - 1".to_owned(),
         );
     }
-    if recipe.plan == Plan::Lanes && !lanes.is_multiple_of(world) {
+    let by_lanes = recipe.plan == Plan::Lanes && side == Side::Train;
+    if by_lanes && !lanes.is_multiple_of(world) {
         let fits: Vec<String> = (1..=lanes)
             .filter(|size| lanes.is_multiple_of(*size))
             .map(|size| size.to_string())
@@ -310,7 +338,7 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
         );
     }
     let stops = recipe.weights().is_some() && recipe.on_exhausted == OnExhausted::Stop;
-    let finite = recipe.plan == Plan::Lanes && (recipe.epochs.is_some() || stops);
+    let finite = by_lanes && (recipe.epochs.is_some() || stops);
     if world > 1 && finite {
         let key = if stops {
             "on_exhausted: stop"
@@ -334,6 +362,26 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
         );
     }
     Ok(step_rows)
+}
+
+/// Refuses an eval side where nothing is held out, and one that is to be gone on with.
+fn eval_is_there(recipe: &Recipe, resumes: bool) -> Result<()> {
+    let refuse = |kind, message: &str, remedy: &str| {
+        Err(Error::new(kind, Stage::Order, message).remedy(remedy))
+    };
+    if (0..recipe.sources.len()).all(|source| split::config(recipe, source).is_none()) {
+        let message = "the recipe holds nothing out, so that there is no eval side";
+        return refuse(Kind::Recipe, message, "set split: {fraction: 0.01}");
+    }
+    if resumes {
+        let message = "the eval side has no checkpoints: it is short, and read whole every time";
+        return refuse(
+            Kind::Checkpoint,
+            message,
+            "stream it anew, without checkpoints",
+        );
+    }
+    Ok(())
 }
 
 /// Refuses to go on with another stream than the one that was begun.
@@ -407,10 +455,18 @@ pub(crate) fn open_feed(
     ))
 }
 
-/// The sequential part, of one plan or the other.
+/// How rows come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dealing {
+    Plan(Plan),
+    InOrder,
+}
+
+/// The sequential part, of one plan or the other, or of the eval side.
 enum Packing {
     Lanes(Box<Assembler>, Option<Box<Whole>>),
     Global(Box<Epochs>),
+    Eval(Box<EvalSide>),
 }
 
 impl Packing {
@@ -424,6 +480,7 @@ impl Packing {
                 assembler.run()
             }
             Packing::Global(epochs) => epochs.run(workers),
+            Packing::Eval(eval) => eval.run(),
         }));
         let error = match stopped {
             Ok(Ok(Stopped::Done | Stopped::Closed)) => return,
@@ -433,6 +490,7 @@ impl Packing {
         match &mut self {
             Packing::Lanes(assembler, _) => assembler.fail(error),
             Packing::Global(epochs) => epochs.fail(error),
+            Packing::Eval(eval) => eval.fail(error),
         }
     }
 }

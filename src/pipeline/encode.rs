@@ -2,6 +2,7 @@
 //!
 //! This is where render, tokenize and mask meet. Stateless but for the scratch that each thread brings.
 
+use super::filter::Filter;
 use super::templates::Templates;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, LossWeight, Origin, Targets};
@@ -56,6 +57,11 @@ pub(crate) struct Dropped {
 }
 
 impl Outcome {
+    /// A record that is left out before it is tokenized.
+    pub(super) fn left_out(reason: Reason) -> Self {
+        Outcome::Examples(vec![Err(Dropped { reason, tokens: 0 })])
+    }
+
     /// Completes the error, if there is one.
     pub(crate) fn placed(self, place: impl FnOnce(Error) -> Error) -> Self {
         match self {
@@ -128,6 +134,7 @@ pub(crate) struct Encoder {
     pub(crate) render: Render,
     pub(crate) limits: LimitsConfig,
     pub(crate) special_tokens_in_text: SpecialTokensInText,
+    pub(crate) filter: Filter,
     pub(crate) tokenizer: Arc<LoadedTokenizer>,
 }
 
@@ -135,14 +142,20 @@ impl Encoder {
     /// Encodes one record.
     pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
         match self.try_encode(line, origin, scratch) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => self.filter.examples(outcome),
             Err(error) => Outcome::Bad(error),
         }
     }
 
     fn try_encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Result<Outcome> {
         let mut lap = Lap::start();
+        if let Some(reason) = self.filter.record(line, &self.rows)? {
+            return Ok(Outcome::left_out(reason));
+        }
         let row = self.rows.read(line)?;
+        if let Some(reason) = self.filter.row(&row)? {
+            return Ok(Outcome::left_out(reason));
+        }
         let masked = match row {
             Row::Chat(chat)
             | Row::ChatCompletion {

@@ -6,6 +6,7 @@ use super::peek::peek;
 use super::probe;
 use super::signs::{FEW, Seen, begins_twice};
 use super::sources::encoder;
+use super::split::Split;
 use super::warning::Warning;
 use crate::corpus::Corpus;
 use crate::error::Result;
@@ -24,8 +25,12 @@ pub struct Estimate {
     pub sampled: u64,
     /// Records.
     pub records: u64,
-    /// Records that will be dropped.
+    /// Records that will be dropped, those that are held out not among them.
     pub dropped: u64,
+    /// Records that are held out.
+    pub held_out: u64,
+    /// Records of the eval side.
+    pub eval_records: u64,
     /// Tokens that will be delivered.
     pub tokens: u64,
     /// Targets among them.
@@ -60,8 +65,12 @@ pub struct SourceEstimate {
     pub first_error: Option<String>,
     /// Records, dropped records, tokens and targets of an epoch.
     pub records: u64,
-    /// Records that will be dropped.
+    /// Records that will be dropped, those that are held out not among them.
     pub dropped: u64,
+    /// Records that are held out.
+    pub held_out: u64,
+    /// Records of the eval side.
+    pub eval_records: u64,
     /// Tokens that will be delivered.
     pub tokens: u64,
     /// Targets among them.
@@ -110,11 +119,16 @@ impl Estimate {
                     1.0
                 }
             });
-            let round = |x: f64| (x * limited).round() as u64;
             let bos = model.tokenizer.bos.as_ref();
             let bos = bos.map_or("", |token| token.content.as_str());
             let row = recipe.pack.sequence_length;
             warnings.extend(tally.seen.warnings(&source.name, row, bos, FEW));
+            // The sample's records are encoded whichever side they are on: a share is better known than counted.
+            let split = Split::of(recipe, index);
+            let held_out = split.map_or(0.0, |split| split.fraction());
+            let all = |x: f64| (x * limited).round() as u64;
+            let trained = |x: f64| all(x * (1.0 - held_out));
+            let held_out = all(tally.records * held_out);
             sources.push(SourceEstimate {
                 name: source.name.clone(),
                 shape: shape.to_string(),
@@ -123,11 +137,13 @@ impl Estimate {
                 sampled: tally.sampled,
                 bad: tally.bad,
                 first_error: tally.first_error,
-                records: round(tally.records),
-                dropped: round(tally.dropped),
-                tokens: round(tally.tokens),
-                supervised_tokens: round(tally.supervised),
-                examples: round(tally.examples),
+                records: all(tally.records),
+                dropped: trained(tally.dropped),
+                held_out,
+                eval_records: split.map_or(0, |split| held_out.min(split.max_records)),
+                tokens: trained(tally.tokens),
+                supervised_tokens: trained(tally.supervised),
+                examples: trained(tally.examples),
             });
         }
         let sum = |f: fn(&SourceEstimate) -> u64| sources.iter().map(f).sum::<u64>();
@@ -144,6 +160,8 @@ impl Estimate {
             sampled: sum(|s| s.sampled),
             records: sum(|s| s.records),
             dropped: sum(|s| s.dropped),
+            held_out: sum(|s| s.held_out),
+            eval_records: sum(|s| s.eval_records),
             tokens,
             supervised_tokens: sum(|s| s.supervised_tokens),
             rows,

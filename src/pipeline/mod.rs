@@ -6,6 +6,7 @@
 //! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
 //! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
 //! - `global`: the same for `plan: global`, planned from lengths that were counted before;
+//! - `filter`, `split`: what is left out, and what is held out; `in_order`, `eval`: one side in corpus order, and the rows of what is held out;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
 //! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is;
@@ -19,9 +20,11 @@ mod sources;
 mod peek;
 
 mod encode;
+mod filter;
 mod fit;
 mod per_turn;
 mod spelled;
+mod split;
 
 mod workers;
 
@@ -40,6 +43,9 @@ mod resume;
 mod take;
 
 mod global;
+
+mod eval;
+mod in_order;
 
 mod identity;
 
@@ -66,5 +72,6 @@ pub use model::{Model, SourceModel};
 pub use progress::{Progress, Refilled};
 pub use samples::{Sample, Samples};
 pub use sources::{SourceSummary, Sources};
+pub use split::Side;
 pub use templates::Templates;
 pub use warning::Warning;

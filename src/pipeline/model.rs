@@ -1,5 +1,6 @@
 //! What a recipe loads before it opens the corpus: the tokenizer and each source's templates.
 
+use super::filter::Filter;
 use super::templates::Templates;
 use crate::error::Result;
 use crate::recipe::{MaskConfig, Recipe, Render, SpecialTokensInText};
@@ -15,7 +16,7 @@ pub struct Model {
     pub sources: Vec<SourceModel>,
 }
 
-/// One source's templates, mask and render: its own, or the recipe's.
+/// One source's templates, mask, render and filter: its own, or the recipe's.
 #[derive(Debug, Clone)]
 pub struct SourceModel {
     /// Its compiled chat templates; shared between sources that use the recipe's.
@@ -26,6 +27,8 @@ pub struct SourceModel {
     pub render: Render,
     /// What becomes of special tokens that its rows spell.
     pub special_tokens_in_text: SpecialTokensInText,
+    /// What is left out of it.
+    pub(crate) filter: Filter,
     /// System message for conversations that have none.
     pub system: Option<String>,
 }
@@ -51,6 +54,8 @@ impl Model {
                 None => Arc::clone(&common),
             };
             let mask = source.mask.clone().unwrap_or_else(|| recipe.mask.clone());
+            let filter = source.filter.as_ref().or(recipe.filter.as_ref());
+            let filter = filter.map(Filter::new).transpose()?;
             sources.push(SourceModel {
                 templates,
                 mask,
@@ -58,6 +63,7 @@ impl Model {
                 special_tokens_in_text: source
                     .special_tokens_in_text
                     .unwrap_or(recipe.special_tokens_in_text),
+                filter: filter.unwrap_or_default(),
                 system: config.system.clone(),
             });
         }

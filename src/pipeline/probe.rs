@@ -169,10 +169,11 @@ fn is_word(text: &str) -> bool {
 }
 
 fn probe() -> Conversation {
-    let message = |role: &str, content: &str| Message {
-        role: role.to_owned(),
-        value: Value::from_pairs([("role", role), ("content", content)]),
-        train: None,
+    let message = |role: &str, content: &str| {
+        Message::new(
+            role,
+            Value::from_pairs([("role", role), ("content", content)]),
+        )
     };
     Conversation {
         messages: vec![

@@ -1,16 +1,14 @@
 //! What each record becomes before overlong, weights, shuffle, epochs and packing, in corpus order.
 
-use super::builder::{READ_AHEAD_BYTES, open_feed, worker_count};
+use super::builder::{READ_AHEAD_BYTES, worker_count};
 use super::encode::Outcome;
-use super::feed::Feed;
+use super::in_order::InOrder;
 use super::model::Model;
 use super::sources::{Purpose, Sources};
-use super::stream::{Begin, Dealt};
+use super::split::Side;
 use crate::error::{Error, Result};
 use crate::example::Example;
 use crate::ledger::Reason;
-use crate::order::lanes::Lanes;
-use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
 use crate::recipe::{OnBadRecord, Recipe};
 use crate::stats::Stats;
@@ -34,7 +32,7 @@ pub struct Sample {
 
 /// All samples of a recipe, in corpus order. Made by the same workers in the same way as a stream's.
 pub struct Samples {
-    feed: Feed,
+    records: InOrder,
     sources: Arc<Sources>,
     on_bad_record: OnBadRecord,
     ready: std::collections::VecDeque<Sample>,
@@ -50,17 +48,26 @@ impl Samples {
     /// # Errors
     /// As [`LoaderBuilder::build`](super::LoaderBuilder::build).
     pub fn open(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<Self> {
-        let workers = worker_count(recipe);
+        Self::open_side(recipe, model, cache, Side::Train)
+    }
+
+    /// The same, of one side: what is held out is dropped from the one, and is all of the other.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_side(
+        recipe: &Recipe,
+        model: &Arc<Model>,
+        cache: &Path,
+        side: Side,
+    ) -> Result<Self> {
         let io = ReadAhead::new(READ_AHEAD_BYTES)?;
-        let sources = Arc::new(Sources::open(recipe, model, &io, cache, Purpose::Samples)?);
+        let sources = Sources::open(recipe, model, &io, cache, Purpose::Samples)?;
+        let sources = Arc::new(sources.of_side(side));
         let stats = Arc::new(Stats::default());
-        let sequence = Sequence::new(recipe.seed, "", sources.blocks(), false, Some(1));
-        let dealt = Dealt::whole(sequence, Lanes::new(1));
-        let begin = vec![Begin::first()];
-        let mut feed = open_feed(&sources, dealt, begin, workers, io, &stats)?;
-        feed.need(0, 64 * workers, 256 * workers);
+        let records = InOrder::open(recipe, &sources, worker_count(recipe), &stats)?;
         Ok(Samples {
-            feed,
+            records,
             sources,
             on_bad_record: recipe.on_bad_record,
             ready: std::collections::VecDeque::new(),
@@ -76,8 +83,7 @@ impl Samples {
     }
 
     fn advance(&mut self) -> Result<bool> {
-        self.feed.turn(0)?;
-        let Some(item) = self.feed.next(0)? else {
+        let Some(item) = self.records.next()? else {
             return Ok(false);
         };
         let origin = item.origin;

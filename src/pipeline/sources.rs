@@ -3,10 +3,12 @@
 use super::encode::{Encoder, Outcome, Scratch, check_policy};
 use super::model::Model;
 use super::probe;
+use super::split::{Side, Split};
 use super::warning::Warning;
 use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Origin};
+use crate::ledger::Reason;
 use crate::order::lanes::Lanes;
 use crate::order::runs::Bounds;
 use crate::order::turns;
@@ -32,6 +34,8 @@ pub struct Sources {
     list: Vec<Source>,
     /// The sources' blocks as one list.
     blocks: Joined,
+    /// What of them is encoded.
+    side: Side,
 }
 
 struct Source {
@@ -40,6 +44,7 @@ struct Source {
     blocks: SourceBlocks,
     encoder: Encoder,
     shape: Shape,
+    split: Option<Split>,
 }
 
 impl fmt::Debug for Sources {
@@ -110,10 +115,34 @@ impl Sources {
                 blocks,
                 encoder,
                 shape,
+                split: Split::of(recipe, index),
             });
         }
         let blocks = Joined::of(list.iter().map(|source| source.blocks.blocks()));
-        Ok(Sources { list, blocks })
+        Ok(Sources {
+            list,
+            blocks,
+            side: Side::Train,
+        })
+    }
+
+    /// The same, of which one side is encoded.
+    #[must_use]
+    pub(crate) fn of_side(self, side: Side) -> Self {
+        Sources { side, ..self }
+    }
+
+    /// The side that is encoded.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// By source, the most records of the eval side.
+    pub(crate) fn most_held_out(&self) -> Vec<u64> {
+        let splits = self.list.iter().map(|source| &source.split);
+        splits
+            .map(|split| split.map_or(0, |split| split.max_records))
+            .collect()
     }
 
     /// Blocks of all sources.
@@ -192,11 +221,19 @@ impl Sources {
         turns::together(blocks, bytes)
     }
 
-    /// Encodes a record.
+    /// Encodes a record, if it is on the side that is encoded.
     pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
-        match self.list.get(origin.source as usize) {
-            Some(source) => source.encoder.encode(line, origin, scratch),
-            None => Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "no such source")),
+        let Some(source) = self.list.get(origin.source as usize) else {
+            return Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "no such source"));
+        };
+        let held_out = source.split.is_some_and(|split| split.holds_out(line));
+        match (self.side, held_out) {
+            (Side::Train, true) => Outcome::left_out(Reason::HeldOut),
+            // On this side there is no such record.
+            (Side::Eval, false) => Outcome::Nothing,
+            (Side::Train, false) | (Side::Eval, true) => {
+                source.encoder.encode(line, origin, scratch)
+            }
         }
     }
 
@@ -330,6 +367,7 @@ pub(crate) fn encoder(
         None => detect(&rows, source, &read_options(recipe, index))?,
     };
     check_policy(shape, &loaded.mask)
+        .and_then(|()| loaded.filter.check(shape))
         .map_err(|error| error.in_shard(format!("source {}", source.name)))?;
     let encoder = Encoder {
         rows: rows.with_shape(shape),
@@ -338,6 +376,7 @@ pub(crate) fn encoder(
         render: loaded.render,
         limits: recipe.limits,
         special_tokens_in_text: loaded.special_tokens_in_text,
+        filter: loaded.filter.clone(),
         tokenizer: Arc::clone(&model.tokenizer),
     };
     Ok((encoder, shape))

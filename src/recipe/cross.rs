@@ -20,6 +20,7 @@ pub(super) fn check(value: &Value, root: &Node, check: &mut Check) {
     cross.tokenizer();
     cross.mask("mask");
     cross.render();
+    cross.filter("filter");
     cross.sources();
     cross.weights();
     cross.schedule();
@@ -106,6 +107,18 @@ impl<'a> Cross<'a> {
         }
     }
 
+    fn filter(&mut self, path: &str) {
+        for of in ["tokens", "turns"] {
+            let (min, max) = (format!("{path}.{of}.min"), format!("{path}.{of}.max"));
+            if let (Some(min), Some(most)) = (self.number(&min), self.number(&max))
+                && most < min
+            {
+                let message = format!("expected at least min ({min}), found {most}");
+                self.fault(&max, message);
+            }
+        }
+    }
+
     fn sources(&mut self) {
         if !self.check.sound("sources") {
             return;
@@ -123,6 +136,7 @@ impl<'a> Cross<'a> {
                 }
             }
             self.mask(&format!("sources[{index}].mask"));
+            self.filter(&format!("sources[{index}].filter"));
         }
     }
 

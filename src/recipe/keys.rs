@@ -3,8 +3,8 @@
 
 use super::shape::{ANY_SIZE, Key, Section, Shape, Text, at_least, between, choice, key};
 use super::{
-    Recipe, batch, limits, mask, mixture, pack, read, render, source, special_tokens, template,
-    tokenizer,
+    Recipe, batch, filter, limits, mask, mixture, pack, read, render, source, special_tokens,
+    split, template, tokenizer,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -60,6 +60,18 @@ pub(super) static RECIPE: Section = Section {
             "What becomes of a special token that a row's text spells, for sources that do not say it themselves.",
         )
         .elsewhere(&["split_special_tokens", "sanitize_control_tokens"]),
+        key(
+            "filter",
+            Shape::Nullable(&Shape::Section(&filter::KEYS)),
+            "What is left out, of sources without their own; null leaves out nothing.",
+        )
+        .elsewhere(&["filters"]),
+        key(
+            "split",
+            Shape::Nullable(&Shape::Section(&split::KEYS)),
+            "What is held out for evaluation, of sources without their own; null holds nothing out.",
+        )
+        .elsewhere(&["validation", "eval", "validation_split"]),
         key(
             "sources",
             Shape::List {

@@ -18,6 +18,7 @@ mod batch;
 mod check;
 mod cross;
 mod fault;
+mod filter;
 mod free;
 mod hint;
 mod keys;
@@ -36,6 +37,7 @@ mod shape;
 mod size;
 mod source;
 mod special_tokens;
+mod split;
 mod template;
 mod tokenizer;
 mod tree;
@@ -47,6 +49,7 @@ mod tests;
 
 pub use batch::{BatchConfig, Labels};
 pub use fault::{Fault, Faults};
+pub use filter::{Bounds, FilterConfig};
 pub use limits::LimitsConfig;
 pub use mask::{FieldLoss, LossWeights, Markers, MaskConfig, Train};
 pub use mixture::{OnExhausted, ScheduleEntry};
@@ -59,6 +62,7 @@ pub(crate) use size::format as format_size;
 pub use size::parse as parse_size;
 pub use source::{Fields, Format, RowKind, SourceConfig};
 pub use special_tokens::SpecialTokensInText;
+pub use split::{SplitBy, SplitConfig};
 pub use template::TemplateConfig;
 pub use tokenizer::TokenizerConfig;
 
@@ -80,6 +84,10 @@ pub struct Recipe {
     pub render: Render,
     /// What becomes of special tokens that rows spell, for sources that do not say it themselves.
     pub special_tokens_in_text: SpecialTokensInText,
+    /// What is left out, of sources that do not say it themselves.
+    pub filter: Option<FilterConfig>,
+    /// What is held out, of sources that do not say it themselves.
+    pub split: Option<SplitConfig>,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -130,6 +138,8 @@ impl Default for Recipe {
             template: TemplateConfig::default(),
             render: Render::default(),
             special_tokens_in_text: SpecialTokensInText::default(),
+            filter: None,
+            split: None,
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

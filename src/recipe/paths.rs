@@ -1,8 +1,9 @@
-//! Texts with a meaning: paths, globs, Hub ids and times; and joining paths to the recipe's folder.
+//! Texts with a meaning: paths, globs, Hub ids, times and expressions; and joining paths to the recipe's folder.
 
 use super::Recipe;
 use super::hint::quoted;
 use super::shape::{Shape, Text};
+use crate::render::Condition;
 use chrono::NaiveDateTime;
 use std::path::{Path, PathBuf, absolute};
 
@@ -17,6 +18,9 @@ pub(super) fn objection(kind: Text, text: &str) -> Option<String> {
         Text::Any | Text::Filled => None,
         Text::Name => text.chars().any(char::is_control).then(found),
         Text::Moment => (!is_moment(text)).then(found),
+        Text::Condition => Condition::compile(text)
+            .err()
+            .map(|why| format!("{}; {why}", found())),
         Text::Path => unreadable(text, "copy the file beside the recipe")
             .map(|why| format!("{}; {why}", found())),
         Text::Tokenizer => unreadable(text, "write the Hub id alone, org/name")

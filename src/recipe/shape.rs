@@ -86,6 +86,8 @@ pub(super) enum Text {
     Tokenizer,
     /// `YYYY-MM-DDTHH:MM:SS`.
     Moment,
+    /// A Jinja expression.
+    Condition,
 }
 
 /// One value of a choice.
@@ -250,6 +252,7 @@ impl Text {
             Text::Pattern => "a path or glob",
             Text::Tokenizer => "a path or a Hub id",
             Text::Moment => "a time as YYYY-MM-DDTHH:MM:SS",
+            Text::Condition => "a Jinja expression",
         }
     }
 }

@@ -3,8 +3,8 @@
 use super::keys::{FILLED, json};
 use super::shape::{Section, Shape, Text, at_least, choice, key};
 use super::{
-    MaskConfig, Render, SpecialTokensInText, TemplateConfig, mask, render, special_tokens,
-    template, weight,
+    FilterConfig, MaskConfig, Render, SpecialTokensInText, SplitConfig, TemplateConfig, filter,
+    mask, render, special_tokens, split, template, weight,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +36,10 @@ pub struct SourceConfig {
     pub render: Option<Render>,
     /// What becomes of special tokens that this source's rows spell; none: what the recipe says.
     pub special_tokens_in_text: Option<SpecialTokensInText>,
+    /// What is left out of this source. It replaces the recipe's whole, so that an empty one leaves out nothing.
+    pub filter: Option<FilterConfig>,
+    /// What is held out of this source. It replaces the recipe's whole.
+    pub split: Option<SplitConfig>,
     /// This source's own mask. It replaces the recipe's whole; what it leaves out has the default.
     pub mask: Option<MaskConfig>,
 }
@@ -202,6 +206,19 @@ pub(super) static KEYS: Section = Section {
             "special_tokens_in_text",
             Shape::Nullable(&special_tokens::CHOICE),
             "What becomes of special tokens that this source's rows spell; null is what the recipe says.",
+        ),
+        key(
+            "filter",
+            Shape::Nullable(&Shape::Section(&filter::KEYS)),
+            "What is left out of this source, whole: keys left out have their defaults, not \
+             the recipe's.",
+        )
+        .elsewhere(&["filters"]),
+        key(
+            "split",
+            Shape::Nullable(&Shape::Section(&split::KEYS)),
+            "What is held out of this source, whole: keys left out have their defaults, not \
+             the recipe's.",
         ),
         key(
             "mask",

@@ -17,6 +17,7 @@
 //! - `texts`, `ownership`: what the row brought, and where characters of it come out
 //! - `skip`: which part of a span is reasoning, and which calls of tools
 //! - `turns`, `opening`: the same of templates without `{% generation %}`, where it can be shown
+//! - `condition`, `compare`: expressions over a row's own fields, by which records are left out
 //! - [`find`]: the templates of a model folder
 
 pub mod conversation;
@@ -32,7 +33,9 @@ pub mod row;
 pub mod template;
 
 mod clock;
+mod compare;
 mod concat;
+mod condition;
 mod details;
 mod environment;
 mod fields;
@@ -56,6 +59,7 @@ mod turns;
 #[cfg(test)]
 mod tests;
 
+pub use condition::Condition;
 pub use conversation::{Conversation, Detail, Message};
 pub use details::Lighter;
 pub use find::{FolderTemplates, NamedTemplate};

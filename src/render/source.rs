@@ -24,7 +24,7 @@ use std::ops::Range;
 const MAX_SOURCE_BYTES: usize = 1 << 20;
 /// Most tokens in a tag or expression, where the longest in use have some 200: the engine parses and
 /// frees expressions by recursion.
-const MAX_TOKENS: usize = 4_000;
+pub(super) const MAX_TOKENS: usize = 4_000;
 /// Most `elif` branches, for the same reason.
 const MAX_BRANCHES: u16 = 500;
 

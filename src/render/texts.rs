@@ -80,9 +80,8 @@ impl Conversation {
                 .messages
                 .iter()
                 .map(|message| Message {
-                    role: message.role.clone(),
                     value: changed(&message.value),
-                    train: message.train,
+                    ..message.clone()
                 })
                 .collect(),
             tools: self.tools.as_ref().map(changed),

@@ -25,6 +25,7 @@ mod per_turn; // render: per_turn: each turn as the model is asked for it, count
 mod recompress; // recompress and index: the same records in small frames, edits named
 mod resume; // ranks and checkpoints: the rows of the uninterrupted stream
 mod same_stream; // workers, prefetch, io, codecs, held and streamed: the same rows
+mod selection; // filter, split, duplicates: what a plain loop over the rows keeps, and where the rest is
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
 mod special_tokens; // what rows spell: tokens, text, or bad records
 mod untagged; // spans of templates without generation tags, beside their tagged twins

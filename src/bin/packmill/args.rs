@@ -1,8 +1,9 @@
 //! What the user typed.
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use packmill::order::layout::Layout;
+use packmill::pipeline;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -76,6 +77,9 @@ pub(crate) struct Source {
 pub(crate) struct Stream {
     #[command(flatten)]
     pub(crate) source: Source,
+    /// What to stream: what is trained on, or what the recipe's `split` holds out: once, in corpus order
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) side: Side,
     /// Passes over the corpus, instead of the recipe's `epochs`; with neither and no --steps, one
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<u64>,
@@ -110,10 +114,32 @@ pub(crate) struct Stream {
     pub(crate) json: bool,
 }
 
+/// A side of the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Side {
+    /// What is not held out
+    #[default]
+    Train,
+    /// What is
+    Eval,
+}
+
+impl From<Side> for pipeline::Side {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Train => pipeline::Side::Train,
+            Side::Eval => pipeline::Side::Eval,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Samples {
     #[command(flatten)]
     pub(crate) source: Source,
+    /// Whose records: those that are trained on, or those that the recipe's `split` holds out
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) side: Side,
     /// Stop after N samples, one a line
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,

@@ -65,6 +65,14 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
         "           from {} records spread over the shards",
         estimate.sampled
     )?;
+    if estimate.held_out > 0 {
+        writeln!(
+            out,
+            "split      about {} records are held out, of which the eval side has {}",
+            short(estimate.held_out),
+            short(estimate.eval_records),
+        )?;
+    }
     out.flush()?;
     for warning in estimate.warnings(&recipe) {
         show::warning(&warning);

@@ -35,7 +35,8 @@ enum Line<'a> {
 pub(crate) fn run(args: &args::Samples) -> Result<()> {
     let recipe = crate::recipe(&args.source)?;
     let model = Arc::new(Model::load(&recipe)?);
-    let samples = Samples::open(&recipe, &model, &packmill::read::cache_folder()?)?;
+    let cache = packmill::read::cache_folder()?;
+    let samples = Samples::open_side(&recipe, &model, &cache, args.side.into())?;
     let mut out: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(stdio::create(path)?),
         None => Box::new(stdio::stdout()),

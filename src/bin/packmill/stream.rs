@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Outlook, Warning};
+use packmill::pipeline::{Loader, Model, Outlook, Side, Warning};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -38,7 +38,10 @@ pub(crate) struct Run {
 
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
-    limit(&mut recipe, args.epochs, args.steps)?;
+    match args.side {
+        args::Side::Train => limit(&mut recipe, args.epochs, args.steps)?,
+        args::Side::Eval => eval_alone(args)?,
+    }
     let (rank, writes) = rank(args)?;
     let mut resumed = args.resume.as_deref().map(Folder::new);
     let resume = resumed.as_mut().map(newest).transpose()?;
@@ -61,10 +64,33 @@ pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
         steps: args.steps,
         output: output.transpose()?,
         rank,
+        side: args.side.into(),
         checkpoints,
         resume,
     };
     finish(drive(recipe, plan, started)?, args.json)
+}
+
+/// Refuses what says nothing of the eval side.
+fn eval_alone(args: &args::Stream) -> Result<()> {
+    if args.steps == Some(0) {
+        return Err(crate::usage("--steps must be at least 1"));
+    }
+    let says_nothing = [
+        (args.epochs.is_some(), "--epochs: it is read once"),
+        (
+            args.checkpoint.is_some(),
+            "--checkpoint: it is short, and read whole every time",
+        ),
+        (
+            args.resume.is_some(),
+            "--resume: it is short, and read whole every time",
+        ),
+    ];
+    match says_nothing.into_iter().find(|(given, _)| *given) {
+        Some((_, why)) => Err(crate::usage(format!("--side eval takes no {why}"))),
+        None => Ok(()),
+    }
 }
 
 /// The data-parallel rank, and whether it is this process that writes for it: of peers, which have the same rows, the
@@ -96,6 +122,7 @@ pub(crate) struct Plan {
     pub(crate) steps: Option<u64>,
     pub(crate) output: Option<Output>,
     pub(crate) rank: Rank,
+    pub(crate) side: Side,
     pub(crate) checkpoints: Option<Checkpoints>,
     pub(crate) resume: Option<Whole>,
 }
@@ -107,6 +134,7 @@ impl Plan {
             steps,
             output: None,
             rank: Rank::ALONE,
+            side: Side::Train,
             checkpoints: None,
             resume: None,
         }
@@ -164,6 +192,7 @@ pub(crate) fn drive(
         steps,
         output,
         rank,
+        side,
         mut checkpoints,
         resume,
     } = plan;
@@ -185,7 +214,7 @@ pub(crate) fn drive(
     let first_step = resume.as_ref().map_or(0, |whole| whole.step);
     bar.set_message("opening the corpus");
     let opened = Instant::now();
-    let mut builder = Loader::builder(recipe).model(model).rank(rank);
+    let mut builder = Loader::builder(recipe).model(model).rank(rank).side(side);
     if checkpoints.is_some() {
         builder = builder.checkpoints();
     }

@@ -40,6 +40,10 @@ const OVERLONG: u32 = 4;
 const BAD: u32 = 5;
 const UNREADABLE: u32 = 6;
 const SEVERAL: u32 = 7;
+const FILTERED_TOKENS: u32 = 8;
+const FILTERED_TURNS: u32 = 9;
+const FILTERED_WHERE: u32 = 10;
+const HELD_OUT: u32 = 11;
 
 impl Word {
     /// The fate in a word.
@@ -51,6 +55,10 @@ impl Word {
                 Reason::NoTrainedToken => (NO_TRAINED_TOKEN, tokens),
                 Reason::NoMarker => (NO_MARKER, tokens),
                 Reason::Overlong => (OVERLONG, tokens),
+                Reason::FilteredTokens => (FILTERED_TOKENS, tokens),
+                Reason::FilteredTurns => (FILTERED_TURNS, tokens),
+                Reason::FilteredWhere => (FILTERED_WHERE, tokens),
+                Reason::HeldOut => (HELD_OUT, tokens),
                 // Of a source that is not there, nothing is counted.
                 Reason::BadRecord | Reason::SourceRemoved => (BAD, 0),
             },
@@ -71,6 +79,10 @@ impl Word {
             NO_TRAINED_TOKEN => dropped(Reason::NoTrainedToken),
             NO_MARKER => dropped(Reason::NoMarker),
             OVERLONG => dropped(Reason::Overlong),
+            FILTERED_TOKENS => dropped(Reason::FilteredTokens),
+            FILTERED_TURNS => dropped(Reason::FilteredTurns),
+            FILTERED_WHERE => dropped(Reason::FilteredWhere),
+            HELD_OUT => dropped(Reason::HeldOut),
             BAD => Some(Fate::Bad),
             UNREADABLE => Some(Fate::Unreadable),
             SEVERAL => Some(Fate::Several { at: tokens }),
@@ -186,7 +198,15 @@ mod tests {
     #[test]
     fn a_word_says_what_it_was_made_of() {
         for tokens in [0, 1, 4096, LONGEST] {
-            let reasons = [Reason::NoTrainedToken, Reason::NoMarker, Reason::Overlong];
+            let reasons = [
+                Reason::NoTrainedToken,
+                Reason::NoMarker,
+                Reason::Overlong,
+                Reason::FilteredTokens,
+                Reason::FilteredTurns,
+                Reason::FilteredWhere,
+                Reason::HeldOut,
+            ];
             let dropped = reasons.map(|reason| Fate::Dropped { reason, tokens });
             let mut fates = vec![
                 Fate::Nothing,

@@ -3,9 +3,10 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, FieldLoss, Fields, Format, LimitsConfig, LossWeights, Markers, MaskConfig,
-    OnBadRecord, OnExhausted, PackConfig, Recipe, Render, RowKind, ScheduleEntry, SourceConfig,
-    SpecialTokensInText, TemplateConfig, TokenizerConfig, Train,
+    BatchConfig, Bounds, FieldLoss, Fields, FilterConfig, Format, LimitsConfig, LossWeights,
+    Markers, MaskConfig, OnBadRecord, OnExhausted, PackConfig, Recipe, Render, RowKind,
+    ScheduleEntry, SourceConfig, SpecialTokensInText, SplitBy, SplitConfig, TemplateConfig,
+    TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -38,6 +39,8 @@ template:
   system: null
 render: whole
 special_tokens_in_text: parse
+filter: null
+split: null
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -63,6 +66,8 @@ sources:
     template: null
     render: null
     special_tokens_in_text: null
+    filter: null
+    split: null
     mask: null
 mask:
   train: assistant
@@ -170,6 +175,35 @@ prop_compose! {
     }
 }
 
+fn bounds() -> impl Strategy<Value = Option<Bounds>> {
+    let bound = || option::of(any::<u64>());
+    let ordered = |(a, b): (Option<u64>, Option<u64>)| match (a, b) {
+        (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
+        others => others,
+    };
+    option::of(
+        (bound(), bound())
+            .prop_map(ordered)
+            .prop_map(|(min, max)| Bounds { min, max }),
+    )
+}
+
+prop_compose! {
+    fn filter()(
+        tokens in bounds(),
+        turns in bounds(),
+        r#where in option::of(select(vec!["a", "a > 1 and 'x: #' not in b", "\"\\n\" in c"])),
+    ) -> FilterConfig {
+        FilterConfig { tokens, turns, r#where: r#where.map(str::to_owned) }
+    }
+}
+
+prop_compose! {
+    fn split()(fraction in 0.0f64..=1.0, seed in option::of(any::<u64>()), max_records in 1u64..) -> SplitConfig {
+        SplitConfig { fraction, by: SplitBy::Hash, seed, max_records }
+    }
+}
+
 prop_compose! {
     fn source()(
         paths in vec("/[a-z]{1,8}/[a-z \"'#:{}?*é]{1,8}".prop_filter("a glob", |path| !path.contains("**")), 1..3),
@@ -183,6 +217,8 @@ prop_compose! {
         mask in option::of(mask()),
         render in option::of(select(vec![Render::Whole, Render::PerTurn])),
         spelled in option::of(select(vec![SpecialTokensInText::Parse, SpecialTokensInText::Plain, SpecialTokensInText::Refuse])),
+        filter in option::of(filter()),
+        split in option::of(split()),
     ) -> SourceConfig {
         let fields = Fields { messages, ..Fields::default() };
         let weight = Some(weight);
@@ -192,7 +228,7 @@ prop_compose! {
             _ => mask,
         };
         let special_tokens_in_text = spelled;
-        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, special_tokens_in_text, mask }
+        SourceConfig { name: String::new(), paths, weight, limit, format, kind, fields, roles, template, render, special_tokens_in_text, filter, split, mask }
     }
 }
 
@@ -200,7 +236,7 @@ prop_compose! {
     fn recipe()(
         seed: u64,
         tokenizer in (select(vec!["/abs/tok", "org/model", "gpt2"]), option::of(filled()), option::of(filled())),
-        template in template(),
+        (template, filter, split) in (template(), option::of(filter()), option::of(split())),
         sources in vec(source(), 1..3),
         mask in mask(),
         pack in (1usize..100, 1usize..50, 1usize..999, option::of(1usize..9)),
@@ -237,6 +273,8 @@ prop_compose! {
                 ..TokenizerConfig::default()
             },
             template,
+            filter,
+            split,
             sources: sources.into_iter().enumerate().map(name).collect(),
             mask,
             pack: PackConfig {

@@ -16,9 +16,12 @@ fn walk(section: &Section, path: &str, visit: &mut dyn FnMut(&str, &Key, Option<
         } else {
             ""
         };
-        // A source's own template and mask have the keys of the recipe's.
+        // A source's own template, filter, split and mask have the keys of the recipe's.
         if let Some(below) = key.shape.section()
-            && !matches!(path.as_str(), "sources[].template" | "sources[].mask")
+            && !matches!(
+                path.as_str(),
+                "sources[].template" | "sources[].filter" | "sources[].split" | "sources[].mask"
+            )
         {
             walk(below, &format!("{path}{list}"), visit);
         }
@@ -32,8 +35,18 @@ fn structs_and_table_have_the_same_keys_in_the_same_order() {
         response: "r".to_owned(),
         instruction: None,
     };
+    let filter = Some(FilterConfig {
+        tokens: Some(Bounds::default()),
+        turns: Some(Bounds::default()),
+        r#where: None,
+    });
+    let split = Some(SplitConfig::default());
     let recipe = Recipe {
+        filter: filter.clone(),
+        split: split.clone(),
         sources: vec![SourceConfig {
+            filter,
+            split,
             template: Some(TemplateConfig::default()),
             mask: Some(MaskConfig {
                 markers: Some(markers.clone()),
@@ -86,6 +99,9 @@ fn every_choice_is_one_that_the_structs_take() {
                     "mask: {{{name}: {}, markers: {{response: r}}}}\n",
                     choice.name
                 ),
+                Some(("split", name)) => {
+                    format!("split: {{fraction: 0.1, {name}: {}}}\n", choice.name)
+                }
                 Some((section, name)) => format!("{section}: {{{name}: {}}}\n", choice.name),
                 None if path == "on_exhausted" => {
                     format!("    weight: 1\n{path}: {}\n", choice.name)
@@ -97,7 +113,7 @@ fn every_choice_is_one_that_the_structs_take() {
         }
     });
     // As many as there are variants, and the three that are still to come.
-    assert_eq!(count, 46 + 3);
+    assert_eq!(count, 47 + 3);
 }
 
 #[test]

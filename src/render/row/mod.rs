@@ -16,6 +16,7 @@ mod instruction;
 mod json;
 mod loss;
 mod message;
+mod pick;
 mod shape;
 mod tokens;
 mod value;
@@ -23,10 +24,11 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(super) use pick::pick;
 pub use shape::Shape;
 
 use crate::error::{Error, Kind, Result, Stage};
-use crate::example::{Span, Targets, TokenId};
+use crate::example::{Targets, TokenId};
 use crate::recipe::{Fields, LimitsConfig, RowKind, SourceConfig};
 use crate::render::conversation::Conversation;
 
@@ -152,8 +154,19 @@ impl RowReader {
         Ok(row?)
     }
 
+    /// How deep a record may nest.
+    pub(crate) fn nesting(&self) -> u32 {
+        self.nesting
+    }
+
     /// The record as text.
     fn text<'a>(&self, line: &'a [u8]) -> Result<&'a str> {
+        self.check_size(line)?;
+        utf8(line)
+    }
+
+    /// Refuses a record that is too large.
+    pub(crate) fn check_size(&self, line: &[u8]) -> Result<()> {
         if line.len() as u64 > self.record_bytes {
             let most = self.record_bytes;
             let clause = format!("the record has {} bytes, more than {most}", line.len());
@@ -161,7 +174,7 @@ impl RowReader {
                 "split it, set a larger limits.record_bytes, or skip such records with on_bad_record",
             ));
         }
-        utf8(line)
+        Ok(())
     }
 
     fn row(&self, cursor: &mut json::Cursor<'_>, shape: Shape) -> fault::Result<Row> {

@@ -24,6 +24,8 @@ fn source() -> SourceConfig {
         template: None,
         render: None,
         special_tokens_in_text: None,
+        filter: None,
+        split: None,
         mask: None,
     }
 }
