@@ -16,7 +16,7 @@ pub(super) fn markers(data: &[u8]) {
         response: response.to_owned(),
         instruction: (!instruction.is_empty()).then(|| instruction.to_owned()),
     };
-    let found = marked_answers(text, &markers);
+    let found = marked_answers(text, &markers, &[]);
     assert_eq!(found, by_bytes(text, &markers));
     // A token a character, and one without text at either end.
     let end = text.len() as u32;
@@ -32,7 +32,7 @@ pub(super) fn markers(data: &[u8]) {
         ids: &ids,
         offsets: &offsets,
     };
-    let trained = marked_tokens(&tokens, &markers);
+    let trained = marked_tokens(&tokens, &markers, &[]);
     let Ok(answers) = found else {
         assert_eq!(trained, Err(found.expect_err("no answers")));
         return;

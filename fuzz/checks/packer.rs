@@ -46,6 +46,7 @@ fn piece(record: u64, tokens: usize, protected: Vec<Span>) -> Piece {
         },
         ids: (0..).take(tokens).collect(),
         trained: vec![0..tokens as u32],
+        weights: Vec::new(),
         protected,
     })
 }

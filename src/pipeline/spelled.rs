@@ -79,7 +79,9 @@ impl Encoder {
                 return Err(refused(field, text.get(token).unwrap_or_default()));
             }
         }
-        let spelled = self.tokenizer.encode_plain_except(text, &[0..own], out)?;
+        let spelled =
+            self.tokenizer
+                .encode_plain_except(text, std::slice::from_ref(&(0..own)), out)?;
         self.allow(text, spelled)
     }
 

@@ -160,7 +160,7 @@ impl ChatTemplate {
             environment,
             generation: self.generation,
             shared: Arc::clone(&self.shared),
-            limits: self.limits.clone(),
+            limits: self.limits,
             now: Some(then),
             opening: OnceLock::new(),
         };

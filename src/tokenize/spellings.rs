@@ -119,6 +119,10 @@ fn is_begun(texts: &[String], part: &str) -> bool {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of ranges may hold one"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -250,9 +250,7 @@ fn a_source_has_its_own_say_and_the_fingerprint_has_it_too() {
     assert_eq!(plain, print("", ", special_tokens_in_text: plain"));
     assert_ne!(parse.0, plain.0);
     assert_ne!(parse.1, plain.1);
-    let recipe = format!(
-        "tokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [rows.jsonl]}}\nspecial_tokens_in_text: keep\n"
-    );
+    let recipe = "tokenizer: tokenizer\nsources:\n  - {name: chats, paths: [rows.jsonl]}\nspecial_tokens_in_text: keep\n";
     corpus.write("recipe.yaml", recipe.as_bytes());
     let said = refused(&corpus.stream("recipe.yaml"));
     assert!(

@@ -127,8 +127,8 @@ fn what_is_thought_and_what_is_said_may_be_moved_apart() {
         let at = content.find(part).unwrap();
         untrained(at..at + part.len())
     };
-    let details = vec![place("idea"), place("no")];
-    let details = vec![details[1].clone(), details[0].clone(), place(", no")];
+    // The first "no" is thought.
+    let details = vec![place("no"), place("idea"), place(", no")];
     let last = chat(&[("x", Vec::new()), (content, details.clone())]);
     let (text, found) = flags(&template(THINKS), &last);
     let found = found.unwrap();

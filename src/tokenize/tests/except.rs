@@ -168,7 +168,12 @@ fn a_token_that_the_model_makes_itself_is_refused() {
     let text = "hello</s>";
     let engine = &tokenizer.engine;
     let error = engine
-        .encode_except(text, &[5..9], SpecialTokens::Leave, &mut out)
+        .encode_except(
+            text,
+            std::slice::from_ref(&(5..9)),
+            SpecialTokens::Leave,
+            &mut out,
+        )
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Tokenizer);
     assert!(error.to_string().contains("\"</s>\""), "{error}");
@@ -200,6 +205,6 @@ fn others_than_special_tokens_are_recognised_everywhere() {
         .engine
         .encode_except(text, &[all], SpecialTokens::Leave, &mut out)
         .unwrap();
-    assert_eq!(spelled, [0..12]);
+    assert!(spelled.iter().eq([&(0..12)]));
     assert_eq!(out.ids.last(), Some(&270));
 }

@@ -109,6 +109,9 @@ impl Way {
 /// Where a segment comes from: source, shard, block, record, example, first and last token.
 type Segment = [i64; 7];
 
+/// Records left out and their tokens, by reason.
+type Lost = BTreeMap<Reason, (u64, u64)>;
+
 fn segments(batch: &Batch) -> impl Iterator<Item = Segment> {
     let all = batch.provenance().chunks(9);
     all.map(|s| [s[0], s[1], s[2], s[3], s[4], s[6], s[7]])
@@ -164,7 +167,7 @@ fn kept(
     rows: &[Value],
     samples: &[Sample],
     mut left_out: impl FnMut(&Seen<'_>) -> Option<(Reason, u64)>,
-) -> (Vec<Segment>, [BTreeMap<Reason, (u64, u64)>; 2]) {
+) -> (Vec<Segment>, [Lost; 2]) {
     let (mut segments, mut dropped) = (Vec::new(), [BTreeMap::new(), BTreeMap::new()]);
     assert_eq!(rows.len(), samples.len());
     for (row, sample) in rows.iter().zip(samples) {

@@ -190,8 +190,11 @@ fn flags_that_mean_nothing_are_refused() {
     }
 }
 
-/// What a message says of its loss: `train`, the weight, and its details as (part, bytes, weight or 0).
-fn loss(json: &str) -> (Option<bool>, f32, Vec<(Option<usize>, Range<usize>, f32)>) {
+/// A stretch of a content: part, bytes, weight or 0.
+type Stretch = (Option<usize>, Range<usize>, f32);
+
+/// What a message says of its loss: `train`, the weight, and its details.
+fn loss(json: &str) -> (Option<bool>, f32, Vec<Stretch>) {
     let read = message(json);
     let details = read.details.iter();
     let details = details.map(|detail| {
