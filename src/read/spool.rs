@@ -281,7 +281,9 @@ impl Input<'_> {
                         self.spooled(text.read_exact_at(&mut buffer, chunk.start))?;
                         self.index(&mut index, &buffer, at, &mut found)?;
                     }
-                } else if let (Some(_), Some(gap)) = (gap_at, gaps.pop_front()) {
+                } else if gap_at.is_some()
+                    && let Some(gap) = gaps.pop_front()
+                {
                     next = gap.resume;
                     self.book(gap, &mut index, &mut found)?;
                 } else if let Some(place) = waiting {

@@ -340,3 +340,20 @@ fn a_cache_folder_that_cannot_be_written_is_named_with_remedies() {
         "{said}"
     );
 }
+
+#[test]
+fn unreadable_rests_of_several_shards_all_have_their_entries() {
+    let damaged = |text: &[u8]| {
+        let mut frame = frame(text);
+        let last = frame.len() - 1;
+        frame[last] ^= 1;
+        frame
+    };
+    let shard = |first: &[u8]| [damaged(first), frame(b"b\n"), damaged(b"c\n")].concat();
+    let (one, other) = (shard(b"a\n"), shard(b"d\n"));
+    let shards = [
+        (Codec::Zstd, one.as_slice()),
+        (Codec::Zstd, other.as_slice()),
+    ];
+    compare(&shards, SMALL, None).unwrap();
+}
