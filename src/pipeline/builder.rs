@@ -3,14 +3,16 @@
 use super::assemble::{Assembler, Setup};
 use super::feed::Feed;
 use super::global::{self, Count, Epochs, Opening};
-use super::identity;
+use super::identity::{self, of_another_stream};
 use super::loader::Loader;
 use super::model::Model;
 use super::outlet::{Delivering, Stopped};
+use super::per_turn::MOST_EXAMPLES;
 use super::progress::Progress;
 use super::resume::begins;
 use super::sources::{Purpose, Sources};
 use super::stream::{Begin, Dealt};
+use super::warning::Warning;
 use super::workers::{Workers, panicked};
 use crate::batch::{BatchSpec, BatchWriter, BufferPool, IdWidth};
 use crate::channel;
@@ -19,7 +21,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
-use crate::recipe::{OnExhausted, Plan, Recipe};
+use crate::recipe::{OnExhausted, Plan, Recipe, Render};
 use crate::stats::Stats;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -125,8 +127,8 @@ impl LoaderBuilder {
         self
     }
 
-    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens; an error ends
-    /// the opening. What was in the cache counts too.
+    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens: of lengths, then of
+    /// epochs' rows. An error ends the opening. What was in the cache counts too.
     #[must_use]
     pub fn counting(mut self, tick: impl Fn(Count) -> Result<()> + Send + Sync + 'static) -> Self {
         self.counting = Arc::new(tick);
@@ -148,6 +150,9 @@ impl LoaderBuilder {
         let recipe = self.recipe;
         // What the recipe alone can refuse is refused before anything is read.
         let step_rows = step_rows(&recipe, self.rank)?;
+        if recipe.plan == Plan::Global {
+            global::check_epochs(recipe.epochs)?;
+        }
         let model = match self.model {
             Some(model) => model,
             None => Arc::new(Model::load(&recipe)?),
@@ -163,13 +168,17 @@ impl LoaderBuilder {
             Plan::Lanes => Purpose::Stream(lanes),
             Plan::Global => Purpose::Samples,
         };
-        let sources = Arc::new(Sources::open(&recipe, &model, &io, &cache, purpose)?);
+        let resume = self.resume;
+        let opened = Sources::open(&recipe, &model, &io, &cache, purpose);
+        let sources = Arc::new(match resume {
+            Some(_) => opened.map_err(of_another_stream)?,
+            None => opened?,
+        });
         if recipe.plan == Plan::Global {
             global::check(&sources)?;
         }
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
-        let resume = self.resume;
         // A plan is kept under it.
         let wanted = self.checkpoints == Checkpoints::Wanted || resume.is_some();
         let (prints, fingerprint) = if wanted || recipe.plan == Plan::Global {
@@ -200,7 +209,8 @@ impl LoaderBuilder {
             stats: Arc::clone(&stats),
         };
         let bos = model.tokenizer.bos.as_ref().map(|token| token.id);
-        let warnings = sources.warnings(&recipe);
+        let mut warnings = sources.warnings(&recipe);
+        warnings.extend(Warning::step_rows(resume.as_ref(), step_rows));
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
         let history = resume.as_ref().map(|whole| whole.history.clone());
         let progress = match &resume {
@@ -237,6 +247,7 @@ impl LoaderBuilder {
                     sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
                     pack: recipe.pack.clone(),
                     bos,
+                    most_examples: most_examples(&model),
                     on_bad_record: recipe.on_bad_record,
                     checkpoints: self.checkpoints,
                 };
@@ -260,6 +271,7 @@ impl LoaderBuilder {
             thread: Some(thread),
             progress,
             rank: self.rank,
+            step_rows,
             fingerprint: Arc::new(fingerprint),
             since,
             history: history.unwrap_or_default(),
@@ -329,6 +341,15 @@ fn step_rows(recipe: &Recipe, rank: Rank) -> Result<u64> {
         );
     }
     Ok(step_rows)
+}
+
+/// Examples that one record of any source is at most.
+fn most_examples(model: &Model) -> u64 {
+    let mut renders = model.sources.iter().map(|source| source.render);
+    match renders.any(|render| render == Render::PerTurn) {
+        true => MOST_EXAMPLES as u64,
+        false => 1,
+    }
 }
 
 /// Refuses to go on with another stream than the one that was begun.

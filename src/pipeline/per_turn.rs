@@ -18,7 +18,7 @@ use crate::render::{ChatTemplate, Conversation, Ending, Rendered, Turns};
 use crate::stats::Lap;
 
 /// Most examples of one record: their texts grow with the square of the turns.
-const MOST_EXAMPLES: usize = 64;
+pub(super) const MOST_EXAMPLES: usize = 64;
 
 impl Encoder {
     /// The examples of a conversation, one a trained assistant turn.

@@ -2,6 +2,7 @@
 
 use super::encode::Encoder;
 use super::stop_token;
+use crate::checkpoint::Whole;
 use crate::recipe::{Plan, Recipe, Strategy};
 use std::fmt;
 
@@ -22,6 +23,13 @@ pub enum Warning {
     StopTokenUntrained {
         /// The source whose template it is.
         source: String,
+    },
+    /// A stream goes on with steps of another size.
+    StepRowsChanged {
+        /// Rows of all ranks in a step before.
+        before: u64,
+        /// And from here on.
+        now: u64,
     },
 }
 
@@ -56,6 +64,12 @@ impl Warning {
         })
     }
 
+    /// What a stream that goes on from `from` says of its steps' size.
+    pub(crate) fn step_rows(from: Option<&Whole>, now: u64) -> Option<Self> {
+        let before = from?.step_rows.filter(|before| *before != now)?;
+        Some(Warning::StepRowsChanged { before, now })
+    }
+
     /// What was seen.
     pub fn seen(&self) -> String {
         match self {
@@ -70,6 +84,9 @@ impl Warning {
             Warning::StopTokenUntrained { source } => {
                 format!("source `{source}`: no stop token is trained after an assistant turn")
             }
+            Warning::StepRowsChanged { before, now } => {
+                format!("a step has {now} rows from here on, and had {before} before")
+            }
         }
     }
 
@@ -80,6 +97,9 @@ impl Warning {
                 "much of an epoch is packed by the last pool, or from what earlier epochs left, so epochs blur"
             }
             Warning::StopTokenUntrained { .. } => "the model may not learn to stop",
+            Warning::StepRowsChanged { .. } => {
+                "rows stay what they are, but whatever is counted in steps, such as the learning rate, moves against them"
+            }
         }
     }
 
@@ -91,6 +111,9 @@ impl Warning {
             }
             Warning::StopTokenUntrained { .. } => {
                 "put the end-of-turn token inside the template's generation tags, or set end_of_turn: true"
+            }
+            Warning::StepRowsChanged { .. } => {
+                "batch.step_rows, which keeps steps the same on another number of ranks, unless the change is meant"
             }
         }
     }
