@@ -16,7 +16,7 @@ pub enum Kind {
     Io,
     /// Stored bytes cannot be decoded: a cut frame, a bad checksum, bytes that are not UTF-8.
     Corrupt,
-    /// A file changed or shrank while it was read.
+    /// A file changed or shrank while it was read, or holds other records than a checkpoint was saved of.
     Changed,
     /// A record is not of a shape that is understood.
     Row,
@@ -120,6 +120,13 @@ impl Error {
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.0.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same of another kind, for whoever knows better what it means.
+    #[must_use]
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
         self
     }
 

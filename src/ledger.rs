@@ -134,9 +134,14 @@ pub struct Count {
 impl Count {
     /// Whether what came in is all accounted for.
     pub fn balanced(&self) -> bool {
+        i128::from(self.taken) == self.became()
+    }
+
+    /// All that something became: what came in, where it balances.
+    pub(crate) fn became(&self) -> i128 {
         let dropped = self.dropped.values().map(|&n| i128::from(n));
         let gone = i128::from(self.delivered) + i128::from(self.truncated);
-        i128::from(self.taken) == gone + dropped.sum::<i128>() + i128::from(self.pending)
+        gone + dropped.sum::<i128>() + i128::from(self.pending)
     }
 
     fn add(&mut self, other: &Count) {
@@ -204,10 +209,10 @@ struct Written {
 
 impl From<Account> for Written {
     fn from(account: Account) -> Self {
-        let said = account.examples != account.records.one_example_each();
+        let examples = account.own_examples().cloned();
         Written {
             records: account.records,
-            examples: said.then_some(account.examples),
+            examples,
             tokens: account.tokens,
             unreadable: account.unreadable,
         }
@@ -216,17 +221,37 @@ impl From<Account> for Written {
 
 impl From<Written> for Account {
     fn from(written: Written) -> Self {
-        let each = || written.records.one_example_each();
-        Account {
-            examples: written.examples.unwrap_or_else(each),
-            records: written.records,
-            tokens: written.tokens,
-            unreadable: written.unreadable,
-        }
+        Account::of(
+            written.records,
+            written.examples,
+            written.tokens,
+            written.unreadable,
+        )
     }
 }
 
 impl Account {
+    /// Without `examples`, every record that could be read is one.
+    pub(crate) fn of(
+        records: Count,
+        examples: Option<Count>,
+        tokens: Count,
+        unreadable: Unreadable,
+    ) -> Self {
+        Account {
+            examples: examples.unwrap_or_else(|| records.one_example_each()),
+            records,
+            tokens,
+            unreadable,
+        }
+    }
+
+    /// The examples, where they do not follow from the records: where a record is several, or was.
+    pub fn own_examples(&self) -> Option<&Count> {
+        let each = self.records.one_example_each();
+        (self.examples != each).then_some(&self.examples)
+    }
+
     fn add(&mut self, other: &Account) {
         self.records.add(&other.records);
         self.examples.add(&other.examples);

@@ -97,7 +97,15 @@ fn global() -> Vec<Config> {
 }
 
 fn lanes() -> Vec<Config> {
-    let mut all = Vec::new();
+    // Several examples of a record, some delivered and others in a pool.
+    let mut all = vec![Config {
+        plan: Plan::Lanes,
+        name: "held-per-turn".to_owned(),
+        recipe: format!(
+            "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [\"chats/*\"], render: per_turn}}\n{SUMS}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 2}}\nlanes: 8\n"
+        ),
+        worlds: vec![1, 2, 4, 8],
+    }];
     for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
         for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
             for (packing, pack) in [

@@ -1,6 +1,7 @@
 //! How two streams differ, in words for a person.
 
 use super::fingerprint::{Fingerprint, SourceFingerprint, members};
+use super::keys::EXAMPLES;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys whose value is a hash, and what is said where it differs.
@@ -49,6 +50,7 @@ pub(super) fn keys(then: &BTreeMap<String, String>, now: &BTreeMap<String, Strin
                 return (*differ).to_owned();
             }
             let value = |side: &BTreeMap<String, String>| match side.get(key) {
+                None if key == EXAMPLES => "1".to_owned(),
                 None => "not set".to_owned(),
                 Some(value) if value.is_empty() => "empty".to_owned(),
                 Some(value) => value.clone(),

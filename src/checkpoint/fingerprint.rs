@@ -4,8 +4,9 @@
 //! Only what changes rows counts. Paths, threads, batches, how many epochs and how bad records are treated may
 //! change at a resume.
 
-use super::keys::{Keys, word};
+use super::keys::{EXAMPLES, Keys, word};
 use super::print::{ShardPrint, SourcePrint, TokenizerPrint};
+use crate::example::EXAMPLES_VERSION;
 use crate::order::ORDER_VERSION;
 use crate::pack::PACKER_VERSION;
 use crate::recipe::{Plan, Recipe};
@@ -103,6 +104,7 @@ impl Fingerprint {
         let mut keys = Keys::default();
         keys.add("order version", ORDER_VERSION);
         keys.add("packer version", PACKER_VERSION);
+        keys.examples_version(EXAMPLES_VERSION);
         keys.tokenizer(tokenizer);
         keys.add("plan", word(plan));
         if *plan == Plan::Lanes {
@@ -158,10 +160,9 @@ impl Fingerprint {
             .into_iter()
             .flat_map(|source| &source.keys);
         let own = own.filter(|(key, _)| !RECORDS.contains(&key.as_str()));
-        let of_all = self
-            .keys
-            .iter()
-            .filter(|(key, _)| key.starts_with("tokenizer") || key.starts_with("limits."));
+        let of_all = self.keys.iter().filter(|(key, _)| {
+            key.starts_with("tokenizer") || key.starts_with("limits.") || *key == EXAMPLES
+        });
         let keys: Vec<_> = of_all.chain(own).collect();
         // Texts have no way to fail.
         serde_json::to_string(&keys).unwrap_or_default()

@@ -11,6 +11,7 @@ use super::text;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::places;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,31 @@ impl Folder {
             dir: dir.into(),
             resumed: None,
             saved: BTreeSet::new(),
+        }
+    }
+
+    /// What `path` names: a folder of checkpoints, or in one the folder of a step, `DIR/step-NNNNNNNN`.
+    pub fn named(path: &Path) -> (Folder, Option<u64>) {
+        let name = path.file_name().and_then(OsStr::to_str);
+        match (name.and_then(listing::step_of), path.parent()) {
+            (Some(step), Some(dir)) => (Folder::new(dir), Some(step)),
+            _ => (Folder::new(path), None),
+        }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The checkpoint of a step, or the newest complete one.
+    ///
+    /// # Errors
+    /// As [`at`](Folder::at) and [`newest`](Folder::newest).
+    pub fn find(&mut self, step: Option<u64>) -> Result<Found> {
+        match step {
+            Some(step) => self.at(step),
+            None => self.newest(),
         }
     }
 

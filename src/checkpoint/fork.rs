@@ -7,6 +7,7 @@
 use super::differences::{keys, names, shards};
 use super::fingerprint::{Fingerprint, SourceFingerprint};
 use super::history::Fork;
+use super::keys::EXAMPLES;
 use super::run::Run;
 use super::state::{LaneState, Phase, Pooled, StreamState};
 use super::whole::Whole;
@@ -146,6 +147,7 @@ fn of_stream(key: &str) -> Decides {
     match key {
         "on_exhausted" | "schedule in millionths" | "tokenizer.pad" => Decides::Rows,
         key if key.starts_with("pack.") => Decides::Rows,
+        EXAMPLES => Decides::Tokens,
         key if key.starts_with("tokenizer") => Decides::Tokens,
         // What these refuse keeps its place; others decide where runs and blocks end.
         "limits.record_bytes"

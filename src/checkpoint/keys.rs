@@ -17,6 +17,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Characters of a value that is written out; a longer one is cut and hashed.
 const LONGEST_VALUE: usize = 64;
 
+/// The version of what makes examples of records; 1 where there is none.
+pub(super) const EXAMPLES: &str = "examples version";
+
 /// What is collected: readable values by the recipe's own paths.
 #[derive(Default)]
 pub(super) struct Keys(pub(super) BTreeMap<String, String>);
@@ -24,6 +27,13 @@ pub(super) struct Keys(pub(super) BTreeMap<String, String>);
 impl Keys {
     pub(super) fn add(&mut self, key: &str, value: impl ToString) {
         self.0.insert(key.to_owned(), short(value.to_string()));
+    }
+
+    /// Named from 2 on: checkpoints of earlier versions have none, and are of version 1.
+    pub(super) fn examples_version(&mut self, version: u32) {
+        if version > 1 {
+            self.add(EXAMPLES, version);
+        }
     }
 
     pub(super) fn tokenizer(&mut self, tokenizer: &TokenizerPrint) {

@@ -13,6 +13,12 @@ pub(super) fn step_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
+/// The step whose folder has this name.
+pub(super) fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok();
+    step.filter(|step| step_name(*step) == name)
+}
+
 /// Name of a rank's file.
 pub(super) fn rank_name(rank: u32, world: u32) -> String {
     format!("rank-{rank:05}-of-{world:05}.json")
@@ -27,12 +33,7 @@ pub(super) fn partial_name(rank: u32, world: u32) -> String {
 /// The steps that have a folder in `dir`, rising; none where `dir` is not there.
 pub(super) fn steps(dir: &Path) -> Result<Vec<u64>> {
     let mut steps = BTreeSet::new();
-    for_each_name(dir, |name| {
-        let step = name
-            .strip_prefix("step-")
-            .and_then(|step| step.parse().ok());
-        steps.extend(step.filter(|step| step_name(*step) == name));
-    })?;
+    for_each_name(dir, |name| steps.extend(step_of(name)))?;
     Ok(steps.into_iter().collect())
 }
 

@@ -13,6 +13,8 @@
 //! The [`Fingerprint`] says which stream it is: a checkpoint is refused where the recipe, the corpus, the
 //! tokenizer, a template or a version would give other rows, and the difference is named.
 
+mod account;
+
 mod differences;
 
 mod fingerprint;

@@ -33,7 +33,12 @@ impl State {
                 "rank {rank} of {world} with {lanes} lanes makes no sense"
             ));
         }
-        for (what, count) in [("step", self.step), ("rows", self.rows)] {
+        let step_rows = self.step_rows.unwrap_or(0);
+        for (what, count) in [
+            ("step", self.step),
+            ("rows", self.rows),
+            ("step_rows", step_rows),
+        ] {
             at_most(what, count)?;
         }
         if self.since > self.rows {
@@ -105,7 +110,8 @@ impl State {
         let booked = || self.ledger.sources.iter().map(|(name, _)| name.as_str());
         // Behind the recipe's own, those that a fork removed: nothing of them is pending any more.
         let settled = |(_, account): &(String, Account)| {
-            account.records.pending == 0 && account.tokens.pending == 0
+            let counts = [&account.records, &account.examples, &account.tokens];
+            counts.into_iter().all(|count| count.pending == 0)
         };
         let unique: BTreeSet<&str> = booked().collect();
         if !booked().take(sources).eq(self.fingerprint.source_names())
@@ -184,6 +190,7 @@ fn within_bounds(account: &Account) -> bool {
     };
     let unreadable = &account.unreadable;
     bounded(&account.records)
+        && bounded(&account.examples)
         && bounded(&account.tokens)
         && unreadable.blocks <= MOST
         && unreadable.bytes <= MOST

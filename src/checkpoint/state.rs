@@ -24,6 +24,9 @@ pub struct State {
     /// ledger hold all of those, other ranks' none. Parts of one step may only be put together where this is
     /// the same: a rank's file may be left over from a process that was killed and began elsewhere.
     pub since: u64,
+    /// Rows of all ranks in its last step; none where an earlier packmill saved it. It may change at a resume, which is
+    /// said then.
+    pub step_rows: Option<u64>,
     /// Sum of the hashes of the rows that this rank delivered, and, for rank 0, of those before a resume.
     pub digest: Digest,
     /// This rank's part of the account, with what rank 0 took over. Parts add up.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"version": 1,
-//! "step": 20, "rank": 0, …
+//! "step": 20, "rank": 0, …                                      `step_rows` where it is known
 //! "fingerprint": {…},
 //! "history": [{"step": …, "rows": …, "fingerprint": {…}}],      where it was forked, of rank 0
 //! "ledger": {…},
@@ -12,6 +12,7 @@
 //! "hash": "XXH3-128 of all bytes before this line"}
 //! ```
 
+use super::account;
 use super::fingerprint::Fingerprint;
 use super::history::Fork;
 use super::pooled;
@@ -72,12 +73,15 @@ struct File {
     world_size: u32,
     rows: u64,
     since: u64,
+    #[serde(default)]
+    step_rows: Option<u64>,
     digest: Digest,
     engine: String,
     phase: Phase,
     fingerprint: Fingerprint,
     #[serde(default)]
     history: Vec<Fork>,
+    #[serde(deserialize_with = "account::deserialize")]
     ledger: Ledger,
     lanes: Vec<Lane>,
     #[allow(dead_code, reason = "compared before the rest is read")]
@@ -112,22 +116,26 @@ impl State {
             true => String::new(),
             false => format!("\"history\": {},\n", json(&self.history)),
         };
+        let step_rows = self
+            .step_rows
+            .map_or(String::new(), |rows| format!(" \"step_rows\": {rows},"));
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{{\"version\": {VERSION},\n\"step\": {}, \"rank\": {}, \"world_size\": {}, \"rows\": {}, \"since\": {},\n\
+            "{{\"version\": {VERSION},\n\"step\": {}, \"rank\": {}, \"world_size\": {}, \"rows\": {}, \"since\": {},{}\n\
              \"digest\": \"{}\",\n\"engine\": {},\n\"phase\": {},\n\"fingerprint\": {},\n{}\"ledger\": {},\n\"lanes\": [",
             self.step,
             self.rank,
             self.world_size,
             self.rows,
             self.since,
+            step_rows,
             self.digest,
             json(&self.engine),
             json(&self.phase),
             json(&self.fingerprint),
             history,
-            json(&self.ledger),
+            account::text(&self.ledger),
         );
         for (index, lane) in self.lanes.iter().enumerate() {
             text.push_str(if index > 0 { ",\n" } else { "\n" });
@@ -189,6 +197,7 @@ impl File {
             step: self.step,
             rows: self.rows,
             since: self.since,
+            step_rows: self.step_rows,
             digest: self.digest,
             ledger: self.ledger,
             phase: self.phase,

@@ -18,6 +18,8 @@ pub struct Whole {
     pub step: u64,
     /// Number of the next row.
     pub rows: u64,
+    /// Rows of all ranks in the last step, where that was saved.
+    pub step_rows: Option<u64>,
     /// Sum of the hashes of all rows so far.
     pub digest: Digest,
     /// The account of all that was taken so far. It balances and nothing pending is below 0.
@@ -49,6 +51,7 @@ pub fn merge(mut parts: Vec<State>) -> Result<Whole> {
         world_size: first.world_size,
         step: first.step,
         rows: first.rows,
+        step_rows: first.step_rows,
         digest: first.digest,
         ledger: first.ledger,
         phase: first.phase,
@@ -68,7 +71,8 @@ pub fn merge(mut parts: Vec<State>) -> Result<Whole> {
     whole.engine = engines.join("; ");
     whole.lanes.sort_by_key(|lane| lane.lane);
     let pending = |(_, account): &(String, crate::ledger::Account)| {
-        account.records.pending >= 0 && account.tokens.pending >= 0
+        let counts = [&account.records, &account.examples, &account.tokens];
+        counts.into_iter().all(|count| count.pending >= 0)
     };
     if !whole.ledger.balanced() || !whole.ledger.sources.iter().all(pending) {
         return Err(refuse(

@@ -4,6 +4,7 @@
 //! about itself after a step is a [`Standing`], from which another process goes on ([`resume`](super::resume)).
 
 use super::builder::Checkpoints;
+use super::drawn::Drawn;
 use super::feed::Feed;
 use super::lane::Lane;
 use super::outlet::{Delivering, Outlet, Stopped};
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) sources: Vec<String>,
     pub(crate) pack: PackConfig,
     pub(crate) bos: Option<u32>,
+    /// Examples of one record at most.
+    pub(crate) most_examples: u64,
     pub(crate) on_bad_record: OnBadRecord,
     pub(super) checkpoints: Checkpoints,
 }
@@ -60,8 +63,7 @@ pub(crate) struct Assembler {
     pub(super) made_before: u64,
     /// Whether pools can still be refilled: until the last pool takes its last example.
     pub(super) refillable: bool,
-    /// Tokens and examples drawn so far: their mean tells how far ahead workers should be.
-    pub(super) drawn: (u64, u64),
+    pub(super) drawn: Drawn,
     pub(super) scratch: Scratch,
 }
 
@@ -94,14 +96,12 @@ impl Assembler {
             last_pool: None,
             made_before: 0,
             refillable: true,
-            drawn: (0, 0),
+            drawn: Drawn::new(setup.most_examples),
             scratch: Scratch::default(),
             setup,
         };
         // Each lane's pool, so that workers make the first lanes' before they make more than these need.
-        for lane in 0..assembler.lanes.len() {
-            assembler.want(lane);
-        }
+        assembler.want_all();
         Ok(assembler)
     }
 
@@ -188,16 +188,26 @@ impl Assembler {
         }
     }
 
+    /// Tells the feed what all lanes' next rows may need, but for those that end and those whose pools are read again.
+    pub(super) fn want_all(&mut self) {
+        for lane in 0..self.lanes.len() {
+            let Lane { ended, unread, .. } = &self.lanes[lane];
+            if !ended && unread.is_none() {
+                self.want(lane);
+            }
+        }
+    }
+
     /// Tells the feed how many records the lane's next row may need, of each stream its share.
     fn want(&mut self, lane: usize) {
         let length = self.setup.pack.sequence_length as u64;
-        let (tokens, examples) = self.drawn;
         // Before anything is drawn: the least that a row may need.
-        let mean = tokens.checked_div(examples).unwrap_or(length).max(1);
+        let mean = self.drawn.mean().unwrap_or(length).max(1);
         let row = length / mean + 1;
         let Lane { packer, draw, .. } = &self.lanes[lane];
         let need = (packer.lacks(mean) as u64).max(row);
         let reserve = (row * 2).clamp(16, 512);
+        let [need, reserve] = [need, reserve].map(|examples| self.drawn.records_of(examples));
         let part = |of: u64, stream| {
             let share = u128::from(of) * u128::from(draw.share(stream));
             usize::try_from(share.div_ceil(u128::from(MILLION))).unwrap_or(usize::MAX)

@@ -4,7 +4,7 @@ use super::assemble::{Assembler, Setup};
 use super::eval::EvalSide;
 use super::feed::Feed;
 use super::global::{self, Count, Epochs, Opening};
-use super::identity;
+use super::identity::{self, of_another_stream};
 use super::in_order::InOrder;
 use super::loader::Loader;
 use super::model::Model;
@@ -14,6 +14,7 @@ use super::resume::begins;
 use super::sources::{Purpose, Sources};
 use super::split::{self, Side};
 use super::stream::{Begin, Dealt};
+use super::warning::Warning;
 use super::workers::{Workers, panicked};
 use crate::batch::{BatchSpec, BatchWriter, BufferPool, IdWidth};
 use crate::channel;
@@ -22,7 +23,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
 use crate::read::ReadAhead;
-use crate::recipe::{OnExhausted, Plan, Recipe};
+use crate::recipe::{OnExhausted, Plan, Recipe, Render};
 use crate::stats::Stats;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,8 +139,8 @@ impl LoaderBuilder {
         self
     }
 
-    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens; an error ends
-    /// the opening. What was in the cache counts too.
+    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens: of lengths, then of
+    /// epochs' rows. An error ends the opening. What was in the cache counts too.
     #[must_use]
     pub fn counting(mut self, tick: impl Fn(Count) -> Result<()> + Send + Sync + 'static) -> Self {
         self.counting = Arc::new(tick);
@@ -165,6 +166,9 @@ impl LoaderBuilder {
             let resumes = self.resume.is_some() || self.checkpoints == Checkpoints::Wanted;
             eval_is_there(&recipe, resumes)?;
         }
+        if self.side == Side::Train && recipe.plan == Plan::Global {
+            global::check_epochs(recipe.epochs)?;
+        }
         let model = match self.model {
             Some(model) => model,
             None => Arc::new(Model::load(&recipe)?),
@@ -184,14 +188,18 @@ impl LoaderBuilder {
             Dealing::Plan(Plan::Lanes) => Purpose::Stream(lanes),
             Dealing::Plan(Plan::Global) | Dealing::InOrder => Purpose::Samples,
         };
-        let sources = Sources::open(&recipe, &model, &io, &cache, purpose)?;
+        let resume = self.resume;
+        let opened = Sources::open(&recipe, &model, &io, &cache, purpose);
+        let sources = match resume {
+            Some(_) => opened.map_err(of_another_stream)?,
+            None => opened?,
+        };
         let sources = Arc::new(sources.of_side(self.side));
         if dealing == Dealing::Plan(Plan::Global) {
             global::check(&sources)?;
         }
         let stats = Arc::new(Stats::default());
         let (sender, receiver) = channel::bounded(recipe.prefetch);
-        let resume = self.resume;
         // A plan is kept under it.
         let wanted = self.checkpoints == Checkpoints::Wanted || resume.is_some();
         let (prints, fingerprint) = if wanted || dealing == Dealing::Plan(Plan::Global) {
@@ -225,7 +233,8 @@ impl LoaderBuilder {
             sequence_length: recipe.pack.sequence_length,
             bos,
         };
-        let warnings = sources.warnings(&recipe);
+        let mut warnings = sources.warnings(&recipe);
+        warnings.extend(Warning::step_rows(resume.as_ref(), step_rows));
         let sequence_length = recipe.pack.sequence_length;
         let since = resume.as_ref().map_or(0, |whole| whole.rows);
         let history = resume.as_ref().map(|whole| whole.history.clone());
@@ -268,6 +277,7 @@ impl LoaderBuilder {
                     sources: recipe.sources.iter().map(|s| s.name.clone()).collect(),
                     pack: recipe.pack.clone(),
                     bos,
+                    most_examples: most_examples(&recipe, &model),
                     on_bad_record: recipe.on_bad_record,
                     checkpoints: self.checkpoints,
                 };
@@ -291,6 +301,7 @@ impl LoaderBuilder {
             thread: Some(thread),
             progress,
             rank: self.rank,
+            step_rows,
             fingerprint: Arc::new(fingerprint),
             since,
             history: history.unwrap_or_default(),
@@ -382,6 +393,15 @@ fn eval_is_there(recipe: &Recipe, resumes: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Examples that one record of any source is at most.
+fn most_examples(recipe: &Recipe, model: &Model) -> u64 {
+    let mut renders = model.sources.iter().map(|source| source.render);
+    match renders.any(|render| render == Render::PerTurn) {
+        true => recipe.limits.examples_per_record as u64,
+        false => 1,
+    }
 }
 
 /// Refuses to go on with another stream than the one that was begun.

@@ -1,7 +1,7 @@
 //! A checkpoint carried into a changed recipe, as one rank's part from which any number of ranks goes on.
 
 use super::builder::{READ_AHEAD_BYTES, deal, open_feed, worker_count};
-use super::identity;
+use super::identity::{self, of_another_stream};
 use super::model::Model;
 use super::refit::Refit;
 use super::resume::begins;
@@ -40,7 +40,8 @@ pub fn fork(from: &Whole, recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> 
     let io = ReadAhead::new(READ_AHEAD_BYTES)?;
     let lanes = Lanes::new(recipe.lanes);
     let purpose = Purpose::Stream(lanes);
-    let sources = Arc::new(Sources::open(recipe, model, &io, cache, purpose)?);
+    let sources = Sources::open(recipe, model, &io, cache, purpose);
+    let sources = Arc::new(sources.map_err(of_another_stream)?);
     let prints = identity::prints(recipe, model, &sources)?;
     let fingerprint = identity::of_opened(recipe, model, &prints);
     let carried = carry(from, &fingerprint)?;
@@ -72,6 +73,7 @@ pub fn fork(from: &Whole, recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> 
             step: whole.step,
             rows: whole.rows,
             since: whole.rows,
+            step_rows: whole.step_rows,
             digest: whole.digest,
             ledger: whole.ledger,
             phase: whole.phase,

@@ -6,7 +6,7 @@ use super::sources::{Purpose, Sources};
 use crate::checkpoint::{
     ENDS_BYTES, Fingerprint, Form, ShardPrint, SourcePrint, TokenizerPrint, shard_print,
 };
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::read::{BlockTable, LocalShard, ReadAhead, open_shards};
 use crate::recipe::Recipe;
 use crate::render::row::Shape;
@@ -26,6 +26,15 @@ pub fn fingerprint(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<
     let sources = Sources::open(recipe, model, &io, cache, Purpose::Samples)?;
     let prints = prints(recipe, model, &sources)?;
     Ok(of_opened(recipe, model, &prints))
+}
+
+/// What keeps a corpus from being opened for a stream that goes on. A shard that is not what its index says is not what
+/// the checkpoint was saved of either.
+pub(super) fn of_another_stream(error: Error) -> Error {
+    match error.kind() {
+        Kind::Changed => error.of_kind(Kind::Checkpoint),
+        _ => error,
+    }
 }
 
 /// The fingerprint of sources that are open.

@@ -2,6 +2,7 @@
 
 use super::builder::LoaderBuilder;
 use super::global::Outlook;
+use super::made_by::made_by;
 use super::model::Model;
 use super::progress::{Delivery, Progress};
 use super::signs::{FEW, SETTLED, Seen};
@@ -41,6 +42,8 @@ pub struct Loader {
     pub(super) thread: Option<JoinHandle<()>>,
     pub(super) progress: Progress,
     pub(super) rank: Rank,
+    /// Rows of all ranks in a step.
+    pub(super) step_rows: u64,
     pub(super) fingerprint: Arc<Fingerprint>,
     /// Rows of the stream when this process went on with it.
     pub(super) since: u64,
@@ -84,8 +87,9 @@ impl Loader {
                 .iter()
                 .map(|lane| lane.as_ref().clone())
                 .collect(),
-            engine: format!("packmill {}", env!("CARGO_PKG_VERSION")),
+            engine: made_by(&self.model),
             since: self.since,
+            step_rows: Some(self.step_rows),
             history: match self.rank.number {
                 0 => self.history.clone(),
                 _ => Vec::new(),

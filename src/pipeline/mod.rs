@@ -36,6 +36,7 @@ mod feed;
 mod lane;
 
 mod assemble;
+mod drawn;
 mod last_pool;
 mod outlet;
 mod progress;
@@ -51,6 +52,7 @@ mod identity;
 
 mod builder;
 mod loader;
+mod made_by;
 
 mod fork;
 mod refit;
@@ -65,7 +67,7 @@ mod warning;
 pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
 pub use fork::{Forked, fork};
-pub use global::{Count, Outlook};
+pub use global::{Count, Counted, Outlook};
 pub use identity::fingerprint;
 pub use loader::{Loader, StopHandle};
 pub use model::{Model, SourceModel};

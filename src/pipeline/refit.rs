@@ -120,7 +120,11 @@ impl Refit {
         {
             tally
                 .book(account, *encoding)
-                .map_err(|wrong| refuse(format!("source {name}: {wrong}")))?;
+                .map_err(|wrong| {
+                    refuse(format!("source {name}: {wrong}")).remedy(
+                        "restore checkpoint and corpus as they were saved together, or fork another checkpoint",
+                    )
+                })?;
         }
         Ok(self.examples)
     }
@@ -183,7 +187,7 @@ impl Refit {
             Outcome::Examples(examples) => examples,
             Outcome::Bad(error) | Outcome::Fatal(error) => {
                 let message = "a record that a pool holds cannot be encoded under the new recipe";
-                return Err(refuse(message).caused_by(error.clone()));
+                return Err(refuse(message).caused_by(error.clone()).remedy(KEEP_TOKENS));
             }
             _ => return Err(changed()),
         };
@@ -194,7 +198,7 @@ impl Refit {
             }
             ([_], _) | ([], _) => return Err(changed()),
             _ => {
-                let message = "a pool holds examples of a record that is several, and those are not fitted to other rows";
+                let message = "a pool holds examples of a record that is several, and those are not fitted anew";
                 return Err(refuse(message).remedy(KEEP_ROWS));
             }
         };
@@ -394,8 +398,7 @@ impl Refit {
 
 const KEEP_MASK: &str = "keep the mask and change it at another checkpoint, or begin anew";
 
-const KEEP_ROWS: &str = "keep pack.sequence_length, pack.overlong, tokenizer, template and mask, change them at another checkpoint, or \
-     begin anew";
+const KEEP_ROWS: &str = "with render: per_turn, keep pack.sequence_length, pack.overlong, tokenizer, template and mask, or begin anew";
 
 const KEEP_TOKENS: &str = "keep tokenizer, template and what is read of a row, change them at another checkpoint, or begin anew";
 
@@ -486,10 +489,11 @@ impl Tally {
             count.pending -= signed(self.records_delivered);
             count.delivered += self.records_delivered;
         }
-        let balanced = [&account.records, &account.examples, &account.tokens]
-            .into_iter()
-            .all(Count::balanced);
-        match balanced && account.records.pending >= 0 && account.tokens.pending >= 0 {
+        let counts = [&account.records, &account.examples, &account.tokens];
+        let sound = counts
+            .iter()
+            .all(|count| count.balanced() && count.pending >= 0);
+        match sound {
             true => Ok(()),
             false => Err("the ledger does not balance after the fork".to_owned()),
         }
@@ -522,7 +526,9 @@ fn changed() -> Error {
 }
 
 fn cannot_fit(error: Error) -> Error {
-    refuse("an example that a pool holds does not fit the new recipe's rows").caused_by(error)
+    refuse("an example that a pool holds does not fit the new recipe's rows")
+        .caused_by(error)
+        .remedy("keep pack.overlong or pack.sequence_length, or change them at another checkpoint")
 }
 
 fn refuse(message: impl Into<String>) -> Error {

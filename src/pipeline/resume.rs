@@ -34,10 +34,12 @@ pub(crate) fn begins(from: &Whole, dealt: &Dealt) -> Result<Vec<Begin>> {
             }) {
                 return Err(odd(format!(
                     "lane {number}: block {within} is not the first of those that are taken together"
-                )));
+                ))
+                .remedy(ODD));
             }
             if again.last().is_some_and(|last| *last >= cursor) {
-                return Err(odd(format!("lane {number} holds what it has not read yet")));
+                let message = format!("lane {number} holds what it has not read yet");
+                return Err(odd(message).remedy(ODD));
             }
             begins.push(Begin::At { cursor, again });
         }
@@ -84,19 +86,32 @@ fn long_enough(from: &Whole, dealt: &Dealt) -> Result<()> {
     let Some((lane, sequence)) = ended.zip(dealt.sequences.first()) else {
         return Ok(());
     };
-    let state = lane.streams.first().copied().unwrap_or_default();
-    let epochs = (at(lane, state.position) / sequence.blocks().max(1)).max(1);
+    // How many epochs there were is seen from all lanes together: some block of the last one was taken, and no ended
+    // lane had one left. Where lanes are more than blocks, a lane's own next block may lie epochs behind the end.
+    let states = || {
+        let lanes = from.lanes.iter();
+        lanes.filter_map(|lane| Some((lane, lane.streams.first()?)))
+    };
+    let begun = states().filter_map(|(lane, state)| epochs_begun(sequence, lane, state));
+    let least = begun.max().unwrap_or(1);
+    let next = states().filter(|(lane, _)| lane.ended);
+    let most = next.map(|(lane, state)| at(lane, state.position) / sequence.blocks().max(1));
+    let most = most.min().unwrap_or(least).max(least);
+    let epochs = match least == most {
+        true => format!("epochs: {least}"),
+        false => format!("epochs as they were, {least} to {most}"),
+    };
     let message = format!(
-        "lane {} has ended after {epochs} epochs, and would go on: the stream's length may not change any more",
+        "lane {} has ended, and would go on: the stream's length may not change any more",
         lane.lane
     );
-    Err(odd(message).remedy(format!("give epochs: {epochs}, or begin anew")))
+    Err(odd(message).remedy(format!("give {epochs}, or begin anew")))
 }
 
 fn lane<'a>(from: &'a Whole, number: u32, dealt: &Dealt) -> Result<&'a LaneState> {
     let lane = from.lanes.get(number as usize);
     lane.filter(|lane| lane.lane == number && lane.streams.len() == dealt.sequences.len())
-        .ok_or_else(|| odd(format!("lane {number} is missing or of another recipe")))
+        .ok_or_else(|| odd(format!("lane {number} is missing or of another recipe")).remedy(ODD))
 }
 
 /// Where the records stand that a lane holds of one of its streams: rising, none twice.
@@ -117,6 +132,12 @@ pub(super) fn place(pooled: &Pooled) -> Cursor {
         place: pooled.place,
     }
 }
+
+/// What can be done about a checkpoint that makes no sense.
+const ODD: &str = "restore the checkpoint from a copy, resume from another step, or begin anew";
+
+/// What can be done about records that are others than they were.
+const CHANGED: &str = "the corpus has changed: restore it, or begin anew";
 
 fn odd(message: String) -> Error {
     Error::new(Kind::Checkpoint, Stage::Checkpoint, message)
@@ -165,8 +186,13 @@ impl Assembler {
         let streams = self.setup.feed.dealt().sequences.len();
         let pieces = (0..streams)
             .map(|stream| self.read_again(lane, stream, &state))
-            .collect::<Result<Vec<_>>>()?;
-        self.restore(lane, &state, &pieces)?;
+            .collect::<Result<Vec<_>>>();
+        let restored = pieces.and_then(|pieces| self.restore(lane, &state, &pieces));
+        // The checkpoint was found to fit when the stream was opened: it is the records that are others.
+        restored.map_err(|error| match error.kind() {
+            Kind::Checkpoint => error.of_kind(Kind::Changed),
+            _ => error,
+        })?;
         places::reach(places::LANE_RESTORED);
         Ok(())
     }
@@ -190,7 +216,7 @@ impl Assembler {
                     "lane {}: the checkpoint holds an example of a record that is not there any more",
                     state.lane
                 ))
-                .remedy("the corpus has changed: restore it, or begin anew")
+                .remedy(CHANGED)
             };
             let item = item
                 .filter(|item| item.origin.at == cursor)
@@ -242,6 +268,7 @@ impl Assembler {
                     "lane {}: the checkpoint holds a piece of an example that has become another",
                     state.lane
                 ))
+                .remedy(CHANGED)
             })?;
             // What `concat` has cut off already.
             piece.tokens.start = wanted.first;
@@ -305,6 +332,7 @@ mod tests {
             world_size: 1,
             step: 0,
             rows: 0,
+            step_rows: None,
             digest: Digest::default(),
             ledger: Ledger::default(),
             phase: Phase::Lanes,
@@ -349,6 +377,12 @@ mod tests {
         // A lane without a block in the first epoch ends at once, and would go on with a second.
         let idle = [(1, true), (1, true), (0, true), (0, true)];
         assert_eq!(check(2, Some(1), &idle), None);
-        assert!(check(2, Some(2), &idle).is_some());
+        let refused = check(2, Some(2), &idle).unwrap();
+        assert!(refused.contains("give epochs: 1,"), "{refused}");
+        // Two epochs of ten blocks: a block each for lanes 0 to 19, none for the others.
+        let few: Vec<(u64, bool)> = (0..64).map(|lane| (u64::from(lane < 20), true)).collect();
+        assert_eq!(check(10, Some(2), &few), None);
+        let refused = check(10, None, &few).unwrap();
+        assert!(refused.contains("give epochs: 2,"), "{refused}");
     }
 }

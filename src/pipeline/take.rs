@@ -84,9 +84,10 @@ impl Assembler {
         origin: Origin,
         examples: Vec<Encoded>,
     ) -> Result<bool> {
-        for example in examples.iter().flatten() {
-            self.drawn.0 += example.len() as u64;
-            self.drawn.1 += 1;
+        let lengths = examples.iter().flatten().map(|example| example.len());
+        self.drawn.record(lengths);
+        if self.drawn.is_news() {
+            self.want_all();
         }
         let FittedRecord { pieces, intake } = self.fit(origin, examples)?;
         self.ledger.took(origin.source, &intake);

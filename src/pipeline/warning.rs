@@ -1,5 +1,6 @@
 //! Warnings that teach: what was seen, why it matters, what to try. `docs/warnings.md` has them all.
 
+use crate::checkpoint::Whole;
 use crate::recipe::{Plan, Recipe, Strategy};
 use std::fmt;
 
@@ -84,6 +85,13 @@ pub enum Warning {
         /// Rows looked at: those that were packed while pools could still be refilled.
         rows: u64,
     },
+    /// A stream goes on with steps of another size.
+    StepRowsChanged {
+        /// Rows of all ranks in a step before.
+        before: u64,
+        /// And from here on.
+        now: u64,
+    },
 }
 
 /// Examples that a pool takes at most to reach two rows' worth of tokens.
@@ -95,7 +103,7 @@ pub(crate) const ROWS_FEW: u64 = 16;
 
 impl Warning {
     /// The names of all.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "pools_hold_much",
         "stop_token_untrained",
         "pad_equals_eos",
@@ -105,6 +113,7 @@ impl Warning {
         "most_rows_truncated",
         "many_records_untrained",
         "density_low",
+        "step_rows_changed",
     ];
 
     /// The pools' warning, where it applies to an epoch of `records` records of `mean` tokens, about.
@@ -151,13 +160,16 @@ impl Warning {
             Warning::MostRowsTruncated { .. } => "most_rows_truncated",
             Warning::ManyRecordsUntrained { .. } => "many_records_untrained",
             Warning::DensityLow { .. } => "density_low",
+            Warning::StepRowsChanged { .. } => "step_rows_changed",
         }
     }
 
     /// The source that it is about; none where it is about the stream.
     pub fn source(&self) -> Option<&str> {
         match self {
-            Warning::PoolsHoldMuch { .. } | Warning::DensityLow { .. } => None,
+            Warning::PoolsHoldMuch { .. }
+            | Warning::DensityLow { .. }
+            | Warning::StepRowsChanged { .. } => None,
             Warning::StopTokenUntrained { source }
             | Warning::PadEqualsEos { source, .. }
             | Warning::TemplatePrintsDate { source }
@@ -166,6 +178,12 @@ impl Warning {
             | Warning::MostRowsTruncated { source, .. }
             | Warning::ManyRecordsUntrained { source, .. } => Some(source),
         }
+    }
+
+    /// What a stream that goes on from `from` says of its steps' size.
+    pub(crate) fn step_rows(from: Option<&Whole>, now: u64) -> Option<Self> {
+        let before = from?.step_rows.filter(|before| *before != now)?;
+        Some(Warning::StepRowsChanged { before, now })
     }
 
     /// What was seen.
@@ -228,6 +246,9 @@ impl Warning {
                 "{rows} rows are {:.1}% full, and the rest is padding",
                 *tokens as f64 * 100.0 / *slots as f64
             ),
+            Warning::StepRowsChanged { before, now } => {
+                format!("a step has {now} rows from here on, and had {before} before")
+            }
         }
     }
 
@@ -256,6 +277,9 @@ impl Warning {
                 "the mask may not fit the rows: another role name, marker or template than it expects"
             }
             Warning::DensityLow { .. } => "the rest of every step is spent on padding",
+            Warning::StepRowsChanged { .. } => {
+                "rows stay what they are, but whatever is counted in steps, such as the learning rate, moves against them"
+            }
         }
     }
 
@@ -288,6 +312,9 @@ impl Warning {
             }
             Warning::DensityLow { .. } => {
                 "`strategy: knapsack`, a larger `lookahead`, a longer `sequence_length` or a larger `max_segments`"
+            }
+            Warning::StepRowsChanged { .. } => {
+                "batch.step_rows, which keeps steps the same on another number of ranks, unless the change is meant"
             }
         }
     }

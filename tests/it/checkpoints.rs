@@ -101,6 +101,172 @@ fn another_stream_is_refused_by_name() {
     assert!(error.contains("chats"), "{error}");
 }
 
+/// An index says at once that a shard is another, wherever it was edited.
+#[test]
+fn a_shard_that_is_not_what_its_index_says_is_refused_at_open() {
+    let corpus = corpus();
+    let indexed = corpus.packmill(&["index", "recipe.yaml"]).output().unwrap();
+    assert!(indexed.status.success());
+    ranks(&corpus);
+    corpus.write(
+        "chats.jsonl",
+        chats(200).replacen("tea", "sea", 1).as_bytes(),
+    );
+    let error = refused(&corpus, "recipe.yaml --steps 80 --resume ck");
+    assert!(error.contains("since it was indexed"), "{error}");
+    // Without a checkpoint it is the data that is wrong.
+    let (_, code) = corpus::refusal(&corpus.stream("recipe.yaml --steps 80"));
+    assert_eq!(code, Some(1));
+}
+
+/// Edits that neither size nor ends show are found when a pool is read again: rows flow by then.
+#[test]
+fn a_record_that_has_become_another_ends_the_run() {
+    let corpus = Corpus::new();
+    let text = chats(800);
+    corpus.write("chats.jsonl", text.as_bytes());
+    corpus.write("recipe.yaml", RECIPE.as_bytes());
+    ranks(&corpus);
+    // As many letters, and nothing that is trained.
+    let line_end = |near: usize| {
+        near + text.as_bytes()[near..]
+            .iter()
+            .position(|b| *b == b'\n')
+            .unwrap()
+    };
+    let (from, to) = (line_end(70_000), line_end(text.len() - 70_000));
+    let middle = text[from..to].replace("assistant", "developer");
+    assert!(middle.len() > 70_000);
+    let edited = [&text[..from], &middle, &text[to..]].concat();
+    corpus.write("chats.jsonl", edited.as_bytes());
+    let output = corpus.stream("recipe.yaml --steps 80 --resume ck");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("has become another"), "{error}");
+    assert!(error.contains("restore it, or begin anew"), "{error}");
+    assert_eq!(output.status.code(), Some(1), "{error}");
+}
+
+/// A step of another size moves whatever is counted in steps.
+#[test]
+fn another_size_of_a_step_is_said() {
+    let corpus = corpus();
+    ranks(&corpus);
+    let said = |arguments: &str| {
+        let output = corpus.stream(arguments);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let one = said("recipe.yaml --steps 41 --resume ck");
+    assert!(
+        one.contains("a step has 1 rows from here on, and had 2 before"),
+        "{one}"
+    );
+    let two = said("recipe.yaml --steps 41 --resume ck --world-size 2 --rank 1");
+    assert!(!two.contains("a step has"), "{two}");
+}
+
+/// All rows in a folder of batches, by rank and file.
+fn written(corpus: &Corpus, folder: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for rank in std::fs::read_dir(corpus.path(folder)).unwrap().flatten() {
+        for file in std::fs::read_dir(rank.path()).unwrap().flatten() {
+            let file = file.path();
+            let name = file.strip_prefix(corpus.path(folder)).unwrap();
+            all.push(name.display().to_string());
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn files_of_steps_that_come_again_do_not_stay() {
+    let corpus = corpus();
+    let write = "recipe.yaml --output out --checkpoint ck --checkpoint-every 4";
+    let small = RECIPE.replace("rows: 1", "rows: 1, step_rows: 2");
+    corpus.write("recipe.yaml", small.as_bytes());
+    report(&corpus, &format!("{write} --steps 6"));
+    assert_eq!(written(&corpus, "out").len(), 12);
+    std::fs::write(
+        corpus.path("out/rank-00000/step-00000005-01.safetensors.part"),
+        "",
+    )
+    .unwrap();
+    // A step of the same rows in one batch: from step 4 on no second one may be left.
+    let large = RECIPE.replace("rows: 1", "rows: 2");
+    corpus.write("recipe.yaml", large.as_bytes());
+    report(&corpus, &format!("{write} --steps 7 --resume ck"));
+    let expected = (0..4)
+        .flat_map(|step| [(step, 0), (step, 1)])
+        .chain((4..7).map(|step| (step, 0)))
+        .map(|(step, micro)| format!("rank-00000/step-{step:08}-{micro:02}.safetensors"));
+    assert_eq!(written(&corpus, "out"), expected.collect::<Vec<_>>());
+    // What is refused removes nothing.
+    corpus.write("other.yaml", format!("{large}seed: 18\n").as_bytes());
+    refused(&corpus, "other.yaml --output out --steps 9 --resume ck");
+    assert_eq!(written(&corpus, "out").len(), 11);
+}
+
+#[test]
+fn files_of_ranks_that_are_no_more_are_refused() {
+    let corpus = corpus();
+    for rank in [0, 1] {
+        report(
+            &corpus,
+            &format!(
+                "recipe.yaml --steps 21 --rank {rank} --world-size 2 --output out --checkpoint ck --checkpoint-every 10"
+            ),
+        );
+    }
+    let error = refused(&corpus, "recipe.yaml --steps 45 --output out --resume ck");
+    assert!(
+        error.contains("rank-00001") && error.contains("step-00000020"),
+        "{error}"
+    );
+    let rank = |rank| {
+        format!("recipe.yaml --steps 22 --rank {rank} --world-size 2 --output out --resume ck")
+    };
+    report(&corpus, &rank(0));
+    std::fs::remove_file(corpus.path("out/rank-00001/step-00000020-00.safetensors")).unwrap();
+    report(&corpus, "recipe.yaml --steps 45 --output out --resume ck");
+    assert_eq!(written(&corpus, "out").len(), 20 + 45);
+}
+
+/// What an earlier run left can make another step the newest while ranks start: so a launcher may name one.
+#[test]
+fn a_step_may_be_named() {
+    let corpus = corpus();
+    let alone = report(&corpus, "recipe.yaml --steps 60");
+    ranks(&corpus);
+    for (resume, step, rows) in [("ck", 20, 20), ("ck/step-00000010", 10, 40)] {
+        let steps = step + rows;
+        let output = corpus.stream(&format!("recipe.yaml --steps {steps} --resume {resume}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(&format!("going on from step {step}, row {}", step * 2)),
+            "{said}"
+        );
+        assert_eq!(
+            corpus::report(&output)["digest"],
+            alone["digest"],
+            "{resume}"
+        );
+    }
+    let output = corpus
+        .packmill(&["verify", "ck/step-00000010", "--json"])
+        .output()
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["step"], 10);
+    // It goes on in the same folder.
+    report(
+        &corpus,
+        "recipe.yaml --steps 40 --resume ck/step-00000010 --checkpoint ck --checkpoint-every 10",
+    );
+    let error = refused(&corpus, "recipe.yaml --steps 60 --resume ck/step-00000011");
+    assert!(error.contains("not complete"), "{error}");
+}
+
 #[test]
 fn verify_says_whether_the_stream_is_still_the_same() {
     let corpus = corpus();
@@ -115,6 +281,10 @@ fn verify_says_whether_the_stream_is_still_the_same() {
     let answer: Value = serde_json::from_slice(&same.stdout).unwrap();
     assert_eq!((&answer["step"], &answer["rows"]), (&20.into(), &40.into()));
     assert_eq!(answer["differences"], Value::Array(Vec::new()));
+    let made_by = answer["made_by"].as_str().unwrap();
+    for part in ["packmill ", "tokenizers ", std::env::consts::ARCH] {
+        assert!(made_by.contains(part), "{made_by}");
+    }
     assert!(same.status.success());
     corpus.write("other.yaml", format!("{RECIPE}seed: 18\n").as_bytes());
     let other = verify("other.yaml");

@@ -274,3 +274,42 @@ fn goes_on_between_the_examples_of_a_record() {
         }
     }
 }
+
+/// A record of many turns is many examples: read-ahead is asked for in examples, whatever records they are.
+#[test]
+fn as_many_examples_are_made_ahead_as_pools_need() {
+    let corpus = Corpus::new();
+    let chat = |record: usize| {
+        let turns = (0..20).map(|turn| {
+            format!(r#"{{"role": "user", "content": "{record}?"}}, {{"role": "assistant", "content": "{turn}."}}"#)
+        });
+        format!(
+            "{{\"messages\": [{}]}}\n",
+            turns.collect::<Vec<_>>().join(", ")
+        )
+    };
+    corpus.write(
+        "chats.jsonl",
+        (0..2_000).map(chat).collect::<String>().as_bytes(),
+    );
+    let recipe = corpus.recipe(
+        "chats.jsonl",
+        "render: per_turn\npack: {sequence_length: 2048, lookahead: 128}\nbatch: {rows: 1}\nlanes: 4\nprefetch: 1\nworkers: 2",
+    );
+    let mut loader = corpus.loader(&recipe, Rank::ALONE, None, None).unwrap();
+    loader.next().unwrap().unwrap();
+    let rendered = || {
+        let stats = loader.stats();
+        let render = stats.iter().find(|of| of.stage == packmill::Stage::Render);
+        render.unwrap().items
+    };
+    // Until nobody makes any more: there is one batch in the channel, one that waits for a place, and what is ahead.
+    let mut before = 0;
+    while before < rendered() {
+        before = rendered();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    // 128 examples are 7 records, 512 of the reserve 26 at most; a task is up to 32.
+    let (pool, ahead, rows) = (7, 7 + 26 + 31, 3 * 20);
+    assert!(before <= 4 * (pool + ahead) + rows, "{before} records");
+}

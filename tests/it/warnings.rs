@@ -1,8 +1,9 @@
 //! Every warning: brought about by a recipe, documented, absent where there is no cause, the same for any number of
 //! workers.
 
-use crate::corpus::{Corpus, TEMPLATE, chats, report};
+use crate::corpus::{Corpus, TEMPLATE, chats, merged, report};
 use packmill::Recipe;
+use packmill::order::lanes::Rank;
 use packmill::pipeline::{Estimate, Loader, Model, Warning};
 use std::collections::BTreeSet;
 
@@ -93,6 +94,25 @@ fn names(warnings: &[Warning]) -> Vec<&'static str> {
     warnings.iter().map(Warning::name).collect()
 }
 
+/// The one warning of a sound stream that goes on with steps of another size.
+fn resumed_with_other_steps(corpus: &Corpus) -> &'static str {
+    let sound = corpus.recipe("sound.jsonl", SOUND);
+    let mut begun = corpus.loader(&sound, Rank::ALONE, None, Some(1)).unwrap();
+    begun.by_ref().for_each(|batch| drop(batch.unwrap()));
+    let from = merged([&begun.state().unwrap()]);
+    let mut other = sound.clone();
+    for (step_rows, expected) in [(None, 0), (Some(2 * sound.batch.rows as u64), 1)] {
+        other.batch.step_rows = step_rows;
+        let resumed = corpus.loader(&other, Rank::ALONE, Some(&from), None);
+        let warnings = resumed.unwrap().warnings().to_vec();
+        assert_eq!(warnings.len(), expected, "{warnings:?}");
+        if let [warning] = &warnings[..] {
+            return warning.name();
+        }
+    }
+    panic!("no warning");
+}
+
 #[test]
 fn each_is_brought_about_by_its_cause_and_nothing_else_is() {
     let corpus = Corpus::new();
@@ -110,6 +130,7 @@ fn each_is_brought_about_by_its_cause_and_nothing_else_is() {
         let expected: &[&str] = if name == "density_low" { &[] } else { &[name] };
         assert_eq!(names(&checked), expected, "{checked:?}");
     }
+    all.insert(resumed_with_other_steps(&corpus));
     assert_eq!(all, BTreeSet::from(Warning::NAMES));
     let sound = corpus.recipe("sound.jsonl", SOUND);
     assert_eq!(streamed(&corpus, &sound, 2), []);

@@ -106,7 +106,7 @@ pub(crate) struct Stream {
     /// Save it after every N steps; the newest three that are complete stay
     #[arg(long, value_name = "N", requires = "checkpoint", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) checkpoint_every: Option<u64>,
-    /// Go on from the newest complete checkpoint in DIR, whatever the world size was
+    /// Go on from the newest complete checkpoint in DIR, whatever the world size was, or from DIR/step-NNNNNNNN
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) resume: Option<PathBuf>,
     /// Print the report as one JSON object
@@ -162,7 +162,7 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A folder of checkpoints
+    /// A folder of checkpoints, or of one step in it
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) path: PathBuf,
     /// The recipe whose stream it should be
@@ -182,7 +182,7 @@ pub(crate) struct Verify {
                   from it with stream --resume, with any number of ranks."
 )]
 pub(crate) struct Fork {
-    /// A folder of checkpoints
+    /// A folder of checkpoints, or of one step in it
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) checkpoint: PathBuf,
     /// The changed recipe

@@ -65,11 +65,13 @@ fn earlier(dir: &Path, rank: u32) -> Option<PathBuf> {
     })
 }
 
-/// The newest complete checkpoint in a folder; newer ones that are not complete are said.
-pub(crate) fn newest(folder: &mut Folder) -> Result<Whole> {
-    let found = folder.newest()?;
+/// The newest complete checkpoint in a folder, or that of the step whose folder `path` is; newer ones that are not
+/// complete are said.
+pub(crate) fn find(path: &Path) -> Result<(Folder, Whole)> {
+    let (mut folder, step) = Folder::named(path);
+    let found = folder.find(step)?;
     for skipped in &found.skipped {
         stdio::note(format_args!("passed over {skipped}"));
     }
-    Ok(merge(found.states)?)
+    Ok((folder, merge(found.states)?))
 }

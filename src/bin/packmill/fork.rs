@@ -1,7 +1,7 @@
 //! `packmill fork`: a checkpoint carried into a changed recipe.
 
 use crate::args;
-use crate::checkpoints::newest;
+use crate::checkpoints::find;
 use crate::show::number::exact;
 use crate::stdio;
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(crate) fn run(args: &args::Fork) -> Result<()> {
     let recipe = Recipe::load(&args.recipe)?;
     must_be_new(&args.output)?;
-    let from = newest(&mut Folder::new(&args.checkpoint))?;
+    let (_, from) = find(&args.checkpoint)?;
     let model = Arc::new(Model::load(&recipe)?);
     let forked = fork(&from, &recipe, &model, &cache_folder()?)?;
     for removed in &forked.removed {

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 use packmill::batch::{Batch, Ids, PROVENANCE_FIELDS};
+use packmill::order::lanes::Rank;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Shape, type and bytes of a tensor.
@@ -19,28 +21,56 @@ impl Output {
     /// Makes the rank's folder. Refuses one that holds steps already: files of two runs side by side would pass for
     /// one run.
     pub(crate) fn create(dir: &Path, rank: u32) -> Result<Self> {
-        let output = Output::go_on(dir, rank)?;
-        let folder = &output.folder;
-        let unread = || format!("cannot read {}", folder.display());
-        for entry in std::fs::read_dir(folder).with_context(unread)? {
-            let name = entry.with_context(unread)?.file_name();
-            if name.as_encoded_bytes().starts_with(b"step-") {
+        let output = Output::open(dir, rank)?;
+        let mut names = names(&output.folder)?.into_iter();
+        match names.find(|name| name.starts_with("step-")) {
+            None => Ok(output),
+            Some(name) => Err(crate::usage(format!(
+                "{} holds steps of an earlier run, {name} among them; remove the folder or give another --output",
+                output.folder.display(),
+            ))),
+        }
+    }
+
+    /// Makes the rank's folder, for a run that goes on. Refuses where ranks that there are no more left steps from
+    /// `step` on: their rows come again, in other ranks' files.
+    pub(crate) fn go_on(dir: &Path, rank: Rank, step: u64) -> Result<Self> {
+        for number in names(dir)?.iter().filter_map(|name| rank_of(name)) {
+            let folder = dir.join(folder_name(number));
+            if number < rank.world_size {
+                continue;
+            }
+            let again = |name: &String| step_of(name).is_some_and(|of| of >= step);
+            if let Some(name) = names(&folder)?.into_iter().find(again) {
                 return Err(crate::usage(format!(
-                    "{} holds steps of an earlier run, {} among them; remove the folder or give another --output",
+                    "{} holds {name}, and there are {} ranks now, which write its rows again from step {step} on; remove \
+                     that rank's files from there on, or give another --output",
                     folder.display(),
-                    name.display(),
+                    rank.world_size,
                 )));
             }
         }
-        Ok(output)
+        Output::open(dir, rank.number)
     }
 
-    /// Makes the rank's folder, for a run that goes on: steps that are written again come out the same.
-    pub(crate) fn go_on(dir: &Path, rank: u32) -> Result<Self> {
-        let folder = dir.join(format!("rank-{rank:05}"));
+    fn open(dir: &Path, rank: u32) -> Result<Self> {
+        let folder = dir.join(folder_name(rank));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Output { folder })
+    }
+
+    /// Removes what the rank wrote of `step` and later ones: their rows come again, and where steps or batches have
+    /// another size now, in other files.
+    pub(crate) fn remove_from(&self, step: u64) -> Result<()> {
+        for name in names(&self.folder)? {
+            if step_of(&name).is_some_and(|of| of >= step) {
+                let path = self.folder.join(name);
+                std::fs::remove_file(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes micro-batch `micro` of step `step`, both from 0, under a temporary name first.
@@ -105,4 +135,36 @@ impl Output {
             .and_then(|()| std::fs::rename(&part, &path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+fn folder_name(rank: u32) -> String {
+    format!("rank-{rank:05}")
+}
+
+/// The rank whose folder has this name.
+fn rank_of(name: &str) -> Option<u32> {
+    let rank = name.strip_prefix("rank-")?.parse().ok()?;
+    (folder_name(rank) == name).then_some(rank)
+}
+
+/// The step that a file of this name, whole or half-written, is of.
+fn step_of(name: &str) -> Option<u64> {
+    let (step, rest) = name.strip_prefix("step-")?.split_once('-')?;
+    let own = rest.ends_with(".safetensors") || rest.ends_with(".safetensors.part");
+    step.parse().ok().filter(|_| own)
+}
+
+/// Names in a folder, none where it is not there; those that are no text are nobody's here.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let unread = || format!("cannot read {}", folder.display());
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(unread)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.with_context(unread)?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
 }

@@ -1,7 +1,7 @@
 //! `packmill stream`: the main job.
 
 use crate::args;
-use crate::checkpoints::{Checkpoints, newest};
+use crate::checkpoints::{Checkpoints, find};
 use crate::interrupt::{self, Interrupt};
 use crate::memory::Memory;
 use crate::output::Output;
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Outlook, Side, Warning};
+use packmill::pipeline::{Counted, Loader, Model, Outlook, Side, Warning};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -43,20 +43,20 @@ pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
         args::Side::Eval => eval_alone(args)?,
     }
     let (rank, writes) = rank(args)?;
-    let mut resumed = args.resume.as_deref().map(Folder::new);
-    let resume = resumed.as_mut().map(newest).transpose()?;
+    let (resumed, resume) = args.resume.as_deref().map(find).transpose()?.unzip();
+    if let (Some(folder), Some(whole)) = (&resumed, &resume) {
+        say_where(folder, whole);
+    }
     let output = args.output.as_deref().filter(|_| writes);
-    let output = output.map(|dir| match resume {
-        Some(_) => Output::go_on(dir, rank.number),
+    let output = output.map(|dir| match &resume {
+        Some(whole) => Output::go_on(dir, rank, whole.step),
         None => Output::create(dir, rank.number),
     });
     let checkpoints = args.checkpoint.as_deref().zip(args.checkpoint_every);
     let checkpoints = checkpoints
         .filter(|_| writes)
         .map(|(dir, every)| match resumed {
-            Some(folder) if args.resume.as_deref() == Some(dir) => {
-                Ok(Checkpoints::going_on(folder, every))
-            }
+            Some(folder) if folder.dir() == dir => Ok(Checkpoints::going_on(folder, every)),
             _ => Checkpoints::new(dir, every, rank.number),
         })
         .transpose()?;
@@ -91,6 +91,16 @@ fn eval_alone(args: &args::Stream) -> Result<()> {
         Some((_, why)) => Err(crate::usage(format!("--side eval takes no {why}"))),
         None => Ok(()),
     }
+}
+
+/// Says which step a run goes on from: of several ranks, all must go on from the same.
+fn say_where(folder: &Folder, whole: &Whole) {
+    stdio::note(format_args!(
+        "going on from step {}, row {}, of {}",
+        show::number::exact(whole.step),
+        show::number::exact(whole.rows),
+        folder.dir().display(),
+    ));
 }
 
 /// The data-parallel rank, and whether it is this process that writes for it: of peers, which have the same rows, the
@@ -230,11 +240,17 @@ pub(crate) fn drive(
             show::number::exact(count.done),
             show::number::exact(count.of),
         );
-        counts.set_message(format!("counting tokens: {done} of {of} records"));
+        counts.set_message(match count.what {
+            Counted::Lengths => format!("counting tokens: {done} of {of} records"),
+            Counted::Epochs => format!("planning rows: {done} of {of} epochs"),
+        });
         Ok(())
     });
     let mut loader = builder.build()?;
     interrupt.stops(&loader);
+    if let Some(output) = &output {
+        output.remove_from(first_step)?;
+    }
     let outlook = loader.outlook().cloned();
     if let Some(outlook) = &outlook {
         bar.suspend(|| show::outlook(outlook));
@@ -437,47 +453,43 @@ fn ledger(ledger: &Ledger) -> Vec<LedgerEntry> {
     let mut entries = Vec::new();
     for (source, account) in &ledger.sources {
         let (records, tokens) = (&account.records, &account.tokens);
-        let mut push = |reason: String, records: Option<u64>, tokens: Option<u64>| {
+        // Where each record is one, they are the records.
+        let examples = account.own_examples();
+        let mut push = |reason: String, of: &dyn Fn(&Count) -> Option<u64>| {
             entries.push(LedgerEntry {
                 source: source.clone(),
                 reason,
-                records,
-                tokens,
+                records: of(records),
+                examples: examples.and_then(of),
+                tokens: of(tokens),
             });
         };
-        push(
-            "delivered".to_owned(),
-            Some(records.delivered),
-            Some(tokens.delivered),
-        );
+        push("delivered".to_owned(), &|count| Some(count.delivered));
         if tokens.truncated > 0 {
-            push("truncated".to_owned(), None, Some(tokens.truncated));
+            // Of tokens alone.
+            push("truncated".to_owned(), &|count| {
+                Some(count.truncated).filter(|&n| n > 0)
+            });
         }
-        let reasons: BTreeSet<_> = records
-            .dropped
-            .keys()
-            .chain(tokens.dropped.keys())
-            .collect();
+        let all = [Some(records), examples, Some(tokens)]
+            .into_iter()
+            .flatten();
+        let reasons: BTreeSet<_> = all.clone().flat_map(|count| count.dropped.keys()).collect();
         for reason in reasons {
-            let count = |of: &Count| of.dropped.get(reason).copied();
-            push(format!("dropped: {reason}"), count(records), count(tokens));
+            let dropped = |count: &Count| count.dropped.get(reason).copied();
+            push(format!("dropped: {reason}"), &dropped);
         }
-        if records.pending > 0 || tokens.pending > 0 {
-            push(
-                "pending".to_owned(),
-                u64::try_from(records.pending).ok(),
-                u64::try_from(tokens.pending).ok(),
-            );
+        if all.clone().any(|count| count.pending > 0) {
+            push("pending".to_owned(), &|count| {
+                u64::try_from(count.pending).ok()
+            });
         }
         if account.unreadable.blocks > 0 {
             let lost = show::number::bytes(account.unreadable.bytes);
+            let blocks = account.unreadable.blocks;
             push(
-                format!(
-                    "unreadable: {} blocks, {lost} stored",
-                    account.unreadable.blocks
-                ),
-                None,
-                None,
+                format!("unreadable: {blocks} blocks, {lost} stored"),
+                &|_| None,
             );
         }
     }

@@ -13,7 +13,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &args::Verify) -> Result<()> {
-    let found = Folder::new(&args.path).newest()?;
+    let (mut folder, step) = Folder::named(&args.path);
+    let found = folder.find(step)?;
     let whole = merge(found.states)?;
     let differences = args.recipe.as_deref().map(|path| {
         let recipe = Recipe::load(path)?;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
             "lanes": whole.lanes.len(),
             "pooled": pooled(&whole),
             "digest": whole.digest,
+            "made_by": whole.engine,
             "ledger": whole.ledger,
             "fingerprint": whole.fingerprint.id(),
             "history": history,
@@ -85,7 +87,10 @@ pub(crate) fn run(args: &args::Verify) -> Result<()> {
                 "the recipe gives another stream: {}",
                 differences.join("; ")
             );
-            Err(Error::new(Kind::Checkpoint, Stage::Checkpoint, message).into())
+            let error = Error::new(Kind::Checkpoint, Stage::Checkpoint, message);
+            Err(error
+                .remedy("restore what differs, or carry the checkpoint into the recipe with `packmill fork`")
+                .into())
         }
         _ => Ok(()),
     }

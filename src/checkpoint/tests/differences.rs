@@ -1,6 +1,7 @@
 //! Every difference is named, and what changes no row is none.
 
 use super::super::fingerprint::Fingerprint;
+use super::super::keys::Keys;
 use super::super::print::{Form, SourcePrint, TokenizerPrint, hash_of_texts, shard_print};
 use super::{recipe, source, state, tokenizer};
 use crate::checkpoint::State;
@@ -29,6 +30,34 @@ impl Stream {
     fn print(&self) -> Fingerprint {
         Fingerprint::of(&self.recipe, &self.sources, &self.tokenizer)
     }
+}
+
+/// The same stream, of a packmill whose examples are of that version.
+fn of_version(version: u32) -> Fingerprint {
+    let mut print = Stream::new().print();
+    let mut keys = Keys::default();
+    keys.examples_version(version);
+    print.keys.extend(keys.0);
+    print
+}
+
+#[test]
+fn other_examples_are_another_stream_and_other_lengths() {
+    let (one, two) = (of_version(1), of_version(2));
+    assert_eq!(
+        one,
+        Stream::new().print(),
+        "checkpoints without it are of version 1"
+    );
+    assert_eq!(
+        one.differences(&two),
+        ["examples version: 1 in the checkpoint, 2 here"]
+    );
+    assert_eq!(
+        two.differences(&one),
+        ["examples version: 2 in the checkpoint, 1 here"]
+    );
+    assert_ne!(one.examples_of(0), two.examples_of(0));
 }
 
 /// What a checkpoint of the plain stream says to the changed one.

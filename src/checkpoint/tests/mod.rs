@@ -103,6 +103,7 @@ fn state(names: &[&str], lanes: u32, rank: u32, world_size: u32, rows: u64) -> S
         step: 20,
         rows,
         since: 0,
+        step_rows: Some(8),
         digest: Digest::default(),
         ledger: Ledger::new(names),
         phase: Phase::Lanes,
@@ -155,6 +156,7 @@ fn any_state() -> impl Strategy<Value = State> {
                     state.rows += last;
                 }
                 state.since = rows / 2;
+                state.step_rows = (last % 2 == 0).then_some(last);
                 if rank == 0 && last % 3 == 0 {
                     state.history = vec![Fork {
                         step: 3,

@@ -55,6 +55,12 @@ fn what_rank_0_took_over_others_deliver() {
         (records.taken, records.delivered, records.pending),
         (11, 9, 2)
     );
+    let mut examples = parts.clone();
+    (
+        examples[1].ledger.sources[0].1.examples.delivered,
+        examples[1].ledger.sources[0].1.examples.pending,
+    ) = (1, -1);
+    assert!(refused(examples).contains("do not add up"));
     account(&mut parts[1], 1, 6, -5);
     assert!(refused(parts).contains("do not add up"));
 }

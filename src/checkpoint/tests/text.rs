@@ -3,6 +3,7 @@
 use super::super::state::{Phase, Pooled, State};
 use super::{any_state, state};
 use crate::error::Kind;
+use crate::ledger::Account;
 use proptest::prelude::*;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_128;
@@ -167,17 +168,54 @@ fn numbers_that_make_no_sense_are_refused() {
             "before all lanes have ended",
         ),
         ("\"shards\":3", "\"shards\":4", "groups of shards"),
-        ("\"in\":0", "\"in\":1", "does not balance"),
         (
-            "\"in\":0,\"delivered\":0",
-            "\"in\":9007199254740993,\"delivered\":9007199254740993",
+            "\"step_rows\": 8",
+            "\"step_rows\": 18446744073709551615",
+            "step_rows: 18446744073709551615",
+        ),
+        (
+            "\"records\":{}",
+            "\"records\":{\"in\":1}",
+            "does not balance",
+        ),
+        (
+            "\"records\":{}",
+            "\"records\":{\"delivered\":9007199254740993}",
             "impossible counts",
         ),
+        (
+            "\"records\":{}",
+            "\"records\":{},\"examples\":{\"delivered\":9007199254740993}",
+            "impossible counts",
+        ),
+        (
+            "\"records\":{}",
+            "\"records\":{},\"examples\":{\"pending\":-1}",
+            "does not balance",
+        ),
+        ("\"tokens\":{}", "\"tokens\":{\"pendnig\":1}", "pendnig"),
         ("\"digest\": \"0", "\"digest\": \"X", "digest"),
     ] {
         let error = parse(&edited(&one(), from, to)).expect_err(to);
         assert!(error.contains(what), "{to}: {error}");
     }
+}
+
+/// As packmill wrote it before zeroes were left out and the step's size was saved.
+#[test]
+fn an_account_with_all_its_zeroes_and_no_size_of_a_step_are_read() {
+    let full = r#""records":{"in":3,"delivered":2,"truncated":0,"dropped":{},"pending":1},"tokens":{"in":0,"delivered":0,"truncated":0,"dropped":{},"pending":0},"unreadable":{"blocks":0,"bytes":0}"#;
+    let text = edited(&one(), "\"records\":{},\"tokens\":{}", full);
+    let mut expected = one();
+    let (_, account) = &mut expected.ledger.sources[0];
+    (account.records.taken, account.records.delivered) = (3, 2);
+    account.records.pending = 1;
+    account.examples = account.records.clone();
+    assert_eq!(parse(&text), Ok(expected));
+    let text = edited(&one(), " \"step_rows\": 8,", "");
+    let mut expected = one();
+    expected.step_rows = None;
+    assert_eq!(parse(&text), Ok(expected));
 }
 
 #[test]
@@ -195,6 +233,19 @@ fn a_finite_streams_rows_add_up() {
             .unwrap_err()
             .contains("do not add up to row 24")
     );
+}
+
+/// Of a source that a fork removed nothing is pending, no example either.
+#[test]
+fn what_was_removed_is_settled() {
+    let mut state = one();
+    let account = Account::default();
+    state.ledger.sources.push(("old".to_owned(), account));
+    assert_eq!(parse(&state.to_text()), Ok(state.clone()));
+    let (_, account) = &mut state.ledger.sources[1];
+    (account.examples.taken, account.examples.pending) = (3, 3);
+    let refused = parse(&state.to_text()).unwrap_err();
+    assert!(refused.contains("sources are not those"), "{refused}");
 }
 
 #[test]

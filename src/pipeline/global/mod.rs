@@ -35,6 +35,6 @@ mod tests;
 mod word;
 
 pub(super) use assemble::Epochs;
-pub use open::Count;
-pub(super) use open::{Opening, check, open};
+pub use open::{Count, Counted};
+pub(super) use open::{Opening, check, check_epochs, open};
 pub use outlook::Outlook;

@@ -42,10 +42,36 @@ pub(in crate::pipeline) struct Opening<'a> {
 /// How far counting has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// Lines counted, blank ones included.
+    /// What is counted.
+    pub what: Counted,
+    /// So many are.
     pub done: u64,
-    /// Lines in all.
+    /// Of so many in all.
     pub of: u64,
+}
+
+/// What is counted before the first row, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Lines, blank ones included, for their lengths in tokens.
+    Lengths,
+    /// Epochs, for their rows.
+    Epochs,
+}
+
+/// Epochs of one stream at most: the rows of each are counted before the first, and kept.
+const MOST_EPOCHS: u64 = 1 << 16;
+
+/// Refuses more epochs than are counted beforehand.
+pub(in crate::pipeline) fn check_epochs(epochs: Option<u64>) -> Result<()> {
+    let Some(epochs) = epochs.filter(|epochs| *epochs > MOST_EPOCHS) else {
+        return Ok(());
+    };
+    let message = format!(
+        "{epochs} epochs, and plan: global counts the rows of at most {MOST_EPOCHS} before the first"
+    );
+    Err(Error::new(Kind::Recipe, Stage::Order, message)
+        .remedy("leave epochs out and count steps: the stream is then without end"))
 }
 
 /// Refuses sources that are too large to be held: their lengths are not known without reading them through.
@@ -86,9 +112,10 @@ pub(in crate::pipeline) fn open(
     // Not the stream's own: what is counted once more would be counted twice there.
     let stats = Stats::default();
     let (done, of) = (AtomicU64::new(0), sources.blocks());
-    let tick = |more| {
+    let counted = |more| {
         let done = done.fetch_add(more, Relaxed) + more;
-        tick(Count { done, of })
+        let what = Counted::Lengths;
+        tick(Count { what, done, of })
     };
     let counting = Counting {
         sources,
@@ -97,7 +124,7 @@ pub(in crate::pipeline) fn open(
         on_bad_record: recipe.on_bad_record,
         workers,
         stats: &stats,
-        tick: &tick,
+        tick: &counted,
     };
     let turn = (rank.number, rank.world_size);
     let lengths = Lengths::open(counting, fingerprint, prints, cache, turn)?;
@@ -115,7 +142,15 @@ pub(in crate::pipeline) fn open(
         pack: recipe.pack.clone(),
     };
     let epochs = recipe.epochs.unwrap_or(1);
-    let rows = outlook::rows(&material, fingerprint, epochs, workers, cache)?;
+    let planned = |done| {
+        let what = Counted::Epochs;
+        tick(Count {
+            what,
+            done,
+            of: epochs,
+        })
+    };
+    let rows = outlook::rows(&material, fingerprint, epochs, workers, cache, &planned)?;
     let streamed = resume.map_or(Streamed::default(), |whole| Streamed {
         rows: whole.rows,
         step: whole.step,

@@ -7,7 +7,7 @@ use crate::checkpoint::Fingerprint;
 use crate::error::Result;
 use crate::pipeline::outlet::no_row;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// How long a stream of `plan: global` is, known before its first batch.
@@ -58,6 +58,12 @@ impl Outlook {
     }
 }
 
+/// Rows that are planned between two calls of a tick.
+const A_TICK: u64 = 1_024;
+
+/// Is told, again and again, how many epochs are planned; its error ends the planning.
+pub(super) type Tick<'a> = &'a (dyn Fn(u64) -> Result<()> + Sync);
+
 /// The rows of each of the first `epochs` epochs, from the cache where they are there.
 pub(super) fn rows(
     material: &Material,
@@ -65,6 +71,7 @@ pub(super) fn rows(
     epochs: u64,
     workers: usize,
     cache: &Path,
+    tick: Tick<'_>,
 ) -> Result<Vec<u64>> {
     let key = format!("{} {:016x}", fingerprint.to_json(), material.lengths.hash());
     let name = name("rows", &key);
@@ -72,7 +79,7 @@ pub(super) fn rows(
     let parse = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_default();
     let mut known: Vec<u64> = kept::load(cache, &name).map_or(Vec::new(), |bytes| parse(&bytes));
     if known.len() < wanted {
-        let more = count(material, known.len() as u64, epochs, workers)?;
+        let more = count(material, known.len() as u64, epochs, workers, tick)?;
         known.extend(more);
         // Of two that find the file too short, both count the rest, and the first writes it.
         let long_enough = |bytes: &[u8]| parse(bytes).len() >= wanted;
@@ -88,16 +95,31 @@ pub(super) fn rows(
 }
 
 /// Epochs are planned side by side: none depends on another.
-fn count(material: &Material, from: u64, to: u64, workers: usize) -> Result<Vec<u64>> {
-    let next = AtomicU64::new(from);
+fn count(
+    material: &Material,
+    from: u64,
+    to: u64,
+    workers: usize,
+    tick: Tick<'_>,
+) -> Result<Vec<u64>> {
+    let (next, done, stop) = (
+        AtomicU64::new(from),
+        AtomicU64::new(from),
+        AtomicBool::new(false),
+    );
     let found: Mutex<Vec<(u64, Result<u64>)>> = Mutex::new(Vec::new());
     let work = || {
-        loop {
+        while !stop.load(Relaxed) {
             let epoch = next.fetch_add(1, Relaxed);
             if epoch >= to {
                 break;
             }
-            let rows = rows_of(material, epoch);
+            let rows = rows_of(material, epoch, &|| tick(done.load(Relaxed)));
+            let rows = rows.and_then(|rows| {
+                tick(done.fetch_add(1, Relaxed) + 1)?;
+                Ok(rows)
+            });
+            stop.fetch_or(rows.is_err(), Relaxed);
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.push((epoch, rows));
         }
@@ -118,11 +140,14 @@ fn count(material: &Material, from: u64, to: u64, workers: usize) -> Result<Vec<
     found.into_iter().map(|(_, rows)| rows).collect()
 }
 
-fn rows_of(material: &Material, epoch: u64) -> Result<u64> {
+fn rows_of(material: &Material, epoch: u64, tick: &dyn Fn() -> Result<()>) -> Result<u64> {
     let mut planner = Planner::new(material.clone(), epoch)?;
-    let mut rows = 0;
+    let mut rows = 0_u64;
     while planner.row(&mut ())?.is_some() {
         rows += 1;
+        if rows.is_multiple_of(A_TICK) {
+            tick()?;
+        }
     }
     Ok(rows)
 }

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 
-/// Source, record and epoch.
+/// Source, record and its example, and epoch.
 type Record = (i64, i64, i64);
 
 /// The tokens of each record that came, run by run, as they came.
@@ -42,8 +42,8 @@ fn stream(
         while let Some(batch) = loader.next() {
             let batch = batch.unwrap();
             for at in batch.provenance().chunks(PROVENANCE_FIELDS.len()) {
-                // Block and record in it; each source has one shard here.
-                let record = at[2] * 1_000_000 + at[3];
+                // Block, record in it, example of it; each source has one shard here.
+                let record = (at[2] * 1_000_000 + at[3]) * 64 + at[4];
                 let runs = delivered.entry((at[0], record, at[5])).or_default();
                 runs.push(at[6]..at[7] + 1);
             }

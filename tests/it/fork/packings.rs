@@ -55,6 +55,51 @@ fn with_long_questions() -> Corpus {
     corpus
 }
 
+/// Pools hold some examples of a record, and others of it are delivered: they go on as they are, and to nothing that
+/// would make others of them.
+#[test]
+fn examples_of_a_turn_each_go_on_and_are_not_fitted_anew() {
+    let corpus = Corpus::with_chats(RECORDS);
+    let per_turn = "render: per_turn";
+    let lengths = lengths(&corpus, per_turn);
+    let mut delivered = Delivered::new();
+    let recipe = packed(&corpus, PACKS[0], per_turn);
+    let at = stream(&corpus, &recipe, None, Some(14), 1, &mut delivered);
+    let held = |lane: &packmill::checkpoint::LaneState| {
+        lane.pool
+            .iter()
+            .chain(&lane.waiting)
+            .any(|piece| piece.example > 0)
+    };
+    assert!(at.lanes.iter().any(held));
+    let other = packed(
+        &corpus,
+        "{sequence_length: 512, lookahead: 40, max_segments: 9}",
+        per_turn,
+    );
+    let from = forked(&corpus, &at, &other);
+    let next = stream(&corpus, &other, Some(&from), Some(19), 1, &mut delivered);
+    let end = stream(&corpus, &other, Some(&next), None, 1, &mut delivered);
+    nothing_twice_nothing_lost(&delivered, &lengths, &end.ledger, "per turn");
+    for (pack, more, named) in [
+        (PACKS[1], per_turn, "keep pack.sequence_length"),
+        (
+            PACKS[0],
+            "render: per_turn\nmask: {end_of_turn: false}",
+            "and mask",
+        ),
+        (
+            PACKS[0],
+            "render: whole",
+            "render: per_turn in the checkpoint",
+        ),
+    ] {
+        let recipe = packed(&corpus, pack, more);
+        let error = carried(&corpus, &at, &recipe).unwrap_err().to_string();
+        assert!(error.contains(named), "{more}: {error}");
+    }
+}
+
 #[test]
 fn forks_of_forks() {
     let streamed = Corpus::new();

@@ -1,6 +1,8 @@
 //! What cannot be planned, and checkpoints of other plans.
 
 use super::*;
+use packmill::pipeline::Counted;
+use std::sync::Mutex;
 
 #[test]
 fn what_cannot_be_planned_is_refused_with_the_remedy() {
@@ -35,6 +37,44 @@ fn what_cannot_be_planned_is_refused_with_the_remedy() {
     let (error, code) = refusal(&corpus.stream("recipe.yaml"));
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("no row"), "{error}");
+}
+
+#[test]
+fn more_epochs_than_are_counted_beforehand_are_refused() {
+    let corpus = corpus();
+    corpus.write("recipe.yaml", yaml(SMALL).as_bytes());
+    let (error, code) = refusal(&corpus.stream("recipe.yaml --epochs 1000000"));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("at most 65536") && error.contains("count steps"),
+        "{error}"
+    );
+}
+
+#[test]
+fn planning_tells_how_far_it_is_and_can_be_ended() {
+    let corpus = corpus();
+    let builder = || {
+        let recipe = recipe(&corpus, &format!("{SMALL}\nepochs: 40"));
+        Loader::builder(recipe).cache(corpus.cache())
+    };
+    let ended = builder().counting(|count| match count.what {
+        Counted::Lengths => Ok(()),
+        Counted::Epochs => Err(Error::new(Kind::Io, packmill::Stage::Order, "enough")),
+    });
+    let error = ended.build().map(|_| ()).unwrap_err();
+    assert_eq!(error.message(), "enough");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let whole = builder().counting(move |count| {
+        tell.lock().unwrap().push(count);
+        Ok(())
+    });
+    let _ = whole.build().unwrap();
+    let told = told.lock().unwrap();
+    let epochs = told.iter().filter(|count| count.what == Counted::Epochs);
+    assert!(epochs.clone().all(|count| count.of == 40));
+    assert_eq!(epochs.map(|count| count.done).max(), Some(40));
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(crate) struct LedgerEntry {
     pub(crate) reason: String,
     /// Records; none where only tokens are counted.
     pub(crate) records: Option<u64>,
+    /// Examples; none where each record is one.
+    pub(crate) examples: Option<u64>,
     /// Tokens; none where records never became tokens.
     pub(crate) tokens: Option<u64>,
 }
@@ -138,37 +140,40 @@ impl Report {
     }
 }
 
-/// The ledger by source and reason, a source's name once; shares are those of the source.
+/// What a column of the ledger counts.
+type Column = (&'static str, fn(&LedgerEntry) -> Option<u64>);
+
+/// The ledger by source and reason, a source's name once; shares are those of the source. Examples have a column where
+/// they are not the records.
 fn ledger_table(ledger: &[LedgerEntry]) -> String {
-    let mut table = table(
-        &[
-            "source",
-            "what became of it",
-            "records",
-            "share",
-            "tokens",
-            "share",
-        ],
-        &[2, 3, 4, 5],
-    );
+    let columns: [Column; 3] = [
+        ("records", |entry| entry.records),
+        ("examples", |entry| entry.examples),
+        ("tokens", |entry| entry.tokens),
+    ];
+    let several = ledger.iter().any(|entry| entry.examples.is_some());
+    let shown = columns
+        .iter()
+        .filter(|(name, _)| several || *name != "examples");
+    let mut header = vec!["source", "what became of it"];
+    header.extend(shown.clone().flat_map(|(name, _)| [*name, "share"]));
+    let numbers: Vec<usize> = (2..header.len()).collect();
+    let mut table = table(&header, &numbers);
     for entries in ledger.chunk_by(|a, b| a.source == b.source) {
-        let records: u64 = entries.iter().filter_map(|entry| entry.records).sum();
-        let tokens: u64 = entries.iter().filter_map(|entry| entry.tokens).sum();
         for (place, entry) in entries.iter().enumerate() {
-            let source = if place == 0 {
-                visible_line(&entry.source)
-            } else {
-                String::new()
+            let source = match place {
+                0 => visible_line(&entry.source),
+                _ => String::new(),
             };
-            let [(records, records_share), (tokens, tokens_share)] =
-                [(entry.records, records), (entry.tokens, tokens)].map(
-                    |(part, whole)| match part {
-                        Some(part) => (exact(part), percent(part as f64, whole as f64)),
-                        None => (String::new(), String::new()),
-                    },
-                );
-            let reason = visible_line(&entry.reason);
-            table.add_row([source, reason, records, records_share, tokens, tokens_share]);
+            let mut row = vec![source, visible_line(&entry.reason)];
+            for (_, of) in shown.clone() {
+                let whole: u64 = entries.iter().filter_map(of).sum();
+                row.extend(match of(entry) {
+                    Some(part) => [exact(part), percent(part as f64, whole as f64)],
+                    None => [String::new(), String::new()],
+                });
+            }
+            table.add_row(row);
         }
     }
     lines_of(&table)
@@ -207,6 +212,7 @@ mod tests {
             source: source.to_owned(),
             reason: reason.to_owned(),
             records,
+            examples: None,
             tokens,
         }
     }
@@ -251,6 +257,31 @@ mod tests {
                   truncated                                5,000     0.6%
                   no_trained_token          6     0.2%       130    <0.1%
          sums␛    delivered             1,000   100.0%    41,203   100.0%
+        "#);
+    }
+
+    /// Examples that were dropped of a record of which others were delivered are seen nowhere else.
+    #[test]
+    fn shows_examples_where_a_record_is_several() {
+        let several = |records, examples, tokens| LedgerEntry {
+            examples: Some(examples),
+            ..entry("turns", "delivered", Some(records), Some(tokens))
+        };
+        let ledger = vec![
+            entry("chats", "delivered", Some(10), Some(200)),
+            several(20, 75, 1_500),
+            LedgerEntry {
+                reason: "dropped: overlong".to_owned(),
+                records: None,
+                ..several(0, 25, 500)
+            },
+        ];
+        insta::assert_snapshot!(ledger_table(&ledger), @r#"
+         source   what became of it   records    share   examples   share   tokens    share
+        ────────────────────────────────────────────────────────────────────────────────────
+         chats    delivered                10   100.0%                         200   100.0%
+         turns    delivered                20   100.0%         75   75.0%    1,500    75.0%
+                  dropped: overlong                            25   25.0%      500    25.0%
         "#);
     }
 
