@@ -205,8 +205,8 @@ impl Tally {
         let row = recipe.pack.sequence_length as u64;
         match outcome {
             Outcome::Examples(examples) => {
-                self.seen.records += 1;
-                self.seen.untrained += u64::from(examples.iter().all(|e| e.is_err()));
+                self.seen
+                    .record(examples.iter().map(|e| e.as_ref().err().map(|d| d.reason)));
                 self.dropped += if examples.iter().any(|e| e.is_ok()) {
                     0.0
                 } else {

@@ -47,6 +47,16 @@ pub(crate) fn begins_twice(ids: &[TokenId], bos: Option<TokenId>) -> bool {
     bos.is_some_and(|bos| ids.starts_with(&[bos, bos]))
 }
 
+/// Whether a mask that does not fit the rows would leave out a record so.
+fn is_untrained(reason: Reason) -> bool {
+    matches!(reason, Reason::NoTrainedToken | Reason::NoMarker)
+}
+
+/// Whether a record is left out before anybody asks what of it is trained.
+fn is_set_aside(reason: Reason) -> bool {
+    !is_untrained(reason) && reason != Reason::Overlong
+}
+
 /// All that is judged of one source.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
@@ -63,14 +73,29 @@ pub(crate) struct Seen {
 impl Seen {
     /// With the part of the ledger that belongs to the source.
     pub(crate) fn new(signs: Signs, account: &Account) -> Self {
-        let dropped = |reason| account.records.dropped.get(&reason).copied().unwrap_or(0);
+        let dropped = account.records.dropped.iter();
+        let sum = |of: fn(Reason) -> bool| -> u64 {
+            let those = dropped.clone().filter(|(reason, _)| of(**reason));
+            those.map(|(_, amount)| *amount).sum()
+        };
         Seen {
             signs,
-            records: account.records.taken,
-            untrained: dropped(Reason::NoTrainedToken) + dropped(Reason::NoMarker),
-            too_long: dropped(Reason::Overlong),
+            records: account.records.taken.saturating_sub(sum(is_set_aside)),
+            untrained: sum(is_untrained),
+            too_long: sum(|reason| reason == Reason::Overlong),
             cut_tokens: account.tokens.truncated,
         }
+    }
+
+    /// Adds a record by its examples: for each why there is none, if there is none.
+    pub(crate) fn record(&mut self, examples: impl Iterator<Item = Option<Reason>> + Clone) {
+        let all_are =
+            |of: fn(Reason) -> bool| examples.clone().all(|reason| reason.is_some_and(of));
+        if all_are(is_set_aside) {
+            return;
+        }
+        self.records += 1;
+        self.untrained += u64::from(all_are(is_untrained));
     }
 
     /// Adds what other records of the source show.
@@ -170,6 +195,25 @@ mod tests {
         seen.too_long = 101;
         assert!(names(&seen, FEW).contains(&"most_rows_truncated"));
         assert_eq!(names(&seen, SETTLED), [""; 0]);
+    }
+
+    #[test]
+    fn records_that_a_filter_leaves_out_say_nothing() {
+        let mut seen = Seen::default();
+        let mut record = |reasons: &[Option<Reason>]| {
+            seen.record(reasons.iter().copied());
+            (seen.records, seen.untrained)
+        };
+        assert_eq!(record(&[Some(Reason::BadRecord)]), (0, 0));
+        assert_eq!(record(&[Some(Reason::NoMarker)]), (1, 1));
+        assert_eq!(record(&[Some(Reason::NoTrainedToken), None]), (2, 1));
+        let mut account = Account::default();
+        account.records.taken = 10;
+        for reason in [Reason::BadRecord, Reason::Overlong, Reason::NoMarker] {
+            account.records.dropped.insert(reason, 2);
+        }
+        let seen = Seen::new(Signs::default(), &account);
+        assert_eq!((seen.records, seen.untrained, seen.too_long), (8, 2, 2));
     }
 
     #[test]

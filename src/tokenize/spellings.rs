@@ -48,15 +48,49 @@ pub(super) struct Spellings {
     last: ByteSet,
 }
 
-/// A flag a byte.
-type ByteSet = [bool; 256];
+/// Bytes that are looked for.
+struct ByteSet {
+    /// Each once.
+    bytes: Vec<u8>,
+    /// A flag a byte.
+    flags: [bool; 256],
+}
 
-fn byte_set(bytes: impl Iterator<Item = u8>) -> ByteSet {
-    let mut set = [false; 256];
-    for byte in bytes {
-        set[usize::from(byte)] = true;
+impl ByteSet {
+    fn of(bytes: impl Iterator<Item = u8>) -> ByteSet {
+        let mut flags = [false; 256];
+        for byte in bytes {
+            flags[usize::from(byte)] = true;
+        }
+        let set = |byte: &u8| flags[usize::from(*byte)];
+        ByteSet {
+            bytes: (0..=u8::MAX).filter(set).collect(),
+            flags,
+        }
     }
-    set
+
+    fn has(&self, byte: u8) -> bool {
+        self.flags[usize::from(byte)]
+    }
+
+    /// Whether a text has any of them. Most vocabularies write all special tokens in one kind of brackets.
+    fn is_in(&self, text: &[u8]) -> bool {
+        match self.bytes.as_slice() {
+            [] => false,
+            [a] => memchr::memchr(*a, text).is_some(),
+            [a, b] => memchr::memchr2(*a, *b, text).is_some(),
+            [a, b, c] => memchr::memchr3(*a, *b, *c, text).is_some(),
+            _ => text.iter().any(|&byte| self.has(byte)),
+        }
+    }
+
+    /// Where a text has any of them.
+    fn places(&self, text: &[u8]) -> impl Iterator<Item = usize> {
+        let places = text.iter().enumerate();
+        places
+            .filter(|(_, byte)| self.has(**byte))
+            .map(|(at, _)| at)
+    }
 }
 
 impl Spellings {
@@ -72,8 +106,8 @@ impl Spellings {
         Ok(Spellings {
             whole,
             longest: tokens.iter().map(String::len).max().unwrap_or(0),
-            first: byte_set(tokens.iter().filter_map(|t| t.bytes().next())),
-            last: byte_set(tokens.iter().filter_map(|t| t.bytes().next_back())),
+            first: ByteSet::of(tokens.iter().filter_map(|t| t.bytes().next())),
+            last: ByteSet::of(tokens.iter().filter_map(|t| t.bytes().next_back())),
             tokens,
             reversed,
         })
@@ -81,28 +115,33 @@ impl Spellings {
 
     /// What `text` spells, in order of the characters, each once.
     pub(super) fn find(&self, text: &str) -> Vec<Spelling> {
-        let mut found: Vec<Spelling> = self
-            .whole
-            .find_iter(text)
-            .map(|token| Spelling::whole(text, token.start()..token.end()))
-            .collect();
-        let is_in = |set: &ByteSet, at: usize| {
-            let byte = text.as_bytes().get(at);
-            byte.is_some_and(|&byte| set[usize::from(byte)])
-        };
+        let bytes = text.as_bytes();
+        let (begins, ends) = (self.first.is_in(bytes), self.last.is_in(bytes));
+        let mut found = Vec::new();
+        if begins && ends {
+            let whole = self.whole.find_iter(text);
+            found.extend(whole.map(|token| Spelling::whole(text, token.start()..token.end())));
+        }
         // Shorter than a token at either end, and so less than the longest.
         let edge = self.longest.saturating_sub(1).min(text.len());
-        for at in text.len() - edge..text.len() {
-            let rest = text.get(at..).unwrap_or_default();
-            if is_in(&self.first, at) && is_begun(&self.tokens, rest) {
-                found.push(Spelling::edge(text, at));
+        if begins {
+            let tail = text.len() - edge;
+            for at in self.first.places(bytes.get(tail..).unwrap_or_default()) {
+                let at = tail + at;
+                let rest = text.get(at..).unwrap_or_default();
+                if is_begun(&self.tokens, rest) {
+                    found.push(Spelling::edge(text, at));
+                }
             }
         }
-        for at in (0..edge).filter(|&at| is_in(&self.last, at)) {
-            let reversed: String = text.get(..=at).unwrap_or_default().chars().rev().collect();
-            if !reversed.is_empty() && is_begun(&self.reversed, &reversed) {
-                let last = reversed.chars().next().map_or(0, char::len_utf8);
-                found.push(Spelling::edge(text, at + 1 - last));
+        if ends {
+            for at in self.last.places(bytes.get(..edge).unwrap_or_default()) {
+                let head = text.get(..=at).unwrap_or_default();
+                let reversed: String = head.chars().rev().collect();
+                if !reversed.is_empty() && is_begun(&self.reversed, &reversed) {
+                    let last = reversed.chars().next().map_or(0, char::len_utf8);
+                    found.push(Spelling::edge(text, at + 1 - last));
+                }
             }
         }
         // Whole tokens first, where a character is found twice.
