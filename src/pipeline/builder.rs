@@ -1,6 +1,7 @@
 //! Setting up a loader: what is opened, checked and dealt before the first row.
 
 use super::assemble::{Assembler, Setup};
+use super::duplicates::{Duplicates, Search};
 use super::eval::EvalSide;
 use super::feed::Feed;
 use super::global::{self, Count, Epochs, Opening};
@@ -138,8 +139,8 @@ impl LoaderBuilder {
         self
     }
 
-    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens; an error ends
-    /// the opening. What was in the cache counts too.
+    /// Is told, from any thread, how far a pass over the corpus has come that a stream needs before its first row: for
+    /// `plan: global` and for `duplicates`. An error ends the opening. Lengths that were in the cache count too.
     #[must_use]
     pub fn counting(mut self, tick: impl Fn(Count) -> Result<()> + Send + Sync + 'static) -> Self {
         self.counting = Arc::new(tick);
@@ -185,7 +186,17 @@ impl LoaderBuilder {
             Dealing::Plan(Plan::Global) | Dealing::InOrder => Purpose::Samples,
         };
         let sources = Sources::open(&recipe, &model, &io, &cache, purpose)?;
-        let sources = Arc::new(sources.of_side(self.side));
+        let search = Search {
+            recipe: &recipe,
+            model: &model,
+            sources: &sources,
+            io: &io,
+            cache: &cache,
+            workers,
+            tick: self.counting.as_ref(),
+        };
+        let duplicates = Duplicates::find(&search)?;
+        let sources = Arc::new(sources.of_side(self.side).without(duplicates));
         if dealing == Dealing::Plan(Plan::Global) {
             global::check(&sources)?;
         }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Outlook, Side, Warning};
+use packmill::pipeline::{Loader, Model, Outlook, Pass, Side, Warning};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -230,7 +230,10 @@ pub(crate) fn drive(
             show::number::exact(count.done),
             show::number::exact(count.of),
         );
-        counts.set_message(format!("counting tokens: {done} of {of} records"));
+        counts.set_message(match count.pass {
+            Pass::Lengths => format!("counting tokens: {done} of {of} records"),
+            Pass::Duplicates => format!("looking for copies: {done} of {of} parts of the corpus"),
+        });
         Ok(())
     });
     let mut loader = builder.build()?;

@@ -17,8 +17,6 @@ mod count;
 
 mod fit;
 
-mod kept;
-
 mod lengths;
 
 mod open;
@@ -35,6 +33,6 @@ mod tests;
 mod word;
 
 pub(super) use assemble::Epochs;
-pub use open::Count;
+pub use open::{Count, Pass};
 pub(super) use open::{Opening, check, open};
 pub use outlook::Outlook;

@@ -39,13 +39,24 @@ pub(in crate::pipeline) struct Opening<'a> {
     pub(in crate::pipeline) tick: &'a (dyn Fn(Count) -> Result<()> + Sync),
 }
 
-/// How far counting has come.
+/// How far a pass over the corpus has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// Lines counted, blank ones included.
+    /// Which.
+    pub pass: Pass,
+    /// Parts that are done: lines, blank ones included, or whatever the pass takes at a time.
     pub done: u64,
-    /// Lines in all.
+    /// Parts in all.
     pub of: u64,
+}
+
+/// What a stream may have to know of all records before its first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Which of them are copies, for `duplicates`.
+    Duplicates,
+    /// How long they are, for `plan: global`. Its parts are lines.
+    Lengths,
 }
 
 /// Refuses sources that are too large to be held: their lengths are not known without reading them through.
@@ -88,7 +99,11 @@ pub(in crate::pipeline) fn open(
     let (done, of) = (AtomicU64::new(0), sources.blocks());
     let tick = |more| {
         let done = done.fetch_add(more, Relaxed) + more;
-        tick(Count { done, of })
+        tick(Count {
+            pass: Pass::Lengths,
+            done,
+            of,
+        })
     };
     let counting = Counting {
         sources,

@@ -1,6 +1,7 @@
 //! What a recipe leaves out: in each case the stream has what a plain loop over the rows keeps, and the account says
 //! where the rest is.
 
+mod duplicates; // copies of earlier records
 mod filter; // by tokens, turns and fields
 mod split; // held out of training, and the eval side
 
