@@ -162,6 +162,9 @@ impl Seen<'_> {
     }
 }
 
+/// Records of a source that are left out, by reason, and their tokens.
+type Lost = BTreeMap<Reason, (u64, u64)>;
+
 /// The naive twin: what is delivered when `left_out` says why a record is not, and how many are left out for which
 /// reason, with their tokens.
 fn kept(
@@ -199,11 +202,7 @@ fn kept(
 }
 
 /// Holds the account against what the twin left out.
-fn assert_accounted(
-    ledger: &Ledger,
-    dropped: &[BTreeMap<Reason, (u64, u64)>; 2],
-    records: [u64; 2],
-) {
+fn assert_accounted(ledger: &Ledger, dropped: &[Lost; 2], records: [u64; 2]) {
     assert!(ledger.balanced(), "{ledger:?}");
     for (((_, account), dropped), records) in ledger.sources.iter().zip(dropped).zip(records) {
         let Account {
