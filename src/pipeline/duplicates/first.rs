@@ -1,6 +1,6 @@
 //! Which of many hashes came before.
 
-/// In how many parts the hashes are sorted: what that takes beside the hashes is two bytes each.
+/// In how many parts the hashes are sorted: what that takes beside the hashes is two to four bytes each.
 const PARTS: u128 = 16;
 
 /// Stands for a line that is no record.

@@ -126,9 +126,6 @@ impl Reading<'_> {
         let opened = self.sources.open_block(source, located, runs);
         let (mut reader, shard) = opened.ok_or_else(nowhere)?;
         let mut hashes = Vec::new();
-        let lines = |reader: &crate::read::BlockReader| {
-            usize::try_from(reader.lines()).unwrap_or(usize::MAX)
-        };
         loop {
             match reader.step() {
                 Step::Need(range) => {
@@ -146,7 +143,7 @@ impl Reading<'_> {
                     for (number, record) in run.iter() {
                         // Lines are numbered in order, and blank ones are passed over.
                         let number = usize::try_from(number).unwrap_or(usize::MAX);
-                        hashes.resize(number, NO_RECORD);
+                        hashes.resize(number.max(hashes.len()), NO_RECORD);
                         hashes.push(hash(&record));
                     }
                 }
@@ -155,7 +152,9 @@ impl Reading<'_> {
             }
         }
         shard.check()?;
-        hashes.resize(lines(&reader).max(hashes.len()), NO_RECORD);
+        let lines = usize::try_from(reader.lines()).unwrap_or(usize::MAX);
+        hashes.resize(lines.max(hashes.len()), NO_RECORD);
+        hashes.shrink_to_fit();
         Ok(hashes)
     }
 }

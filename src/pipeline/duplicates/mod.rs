@@ -70,8 +70,11 @@ impl Lines {
 
     fn line(&self, block: u64, record: u64) -> Option<u64> {
         match &self.blocks {
-            Blocks::Lines { first } => Some(first + block),
-            Blocks::Many { firsts } => Some(firsts.get(usize::try_from(block).ok()?)? + record),
+            Blocks::Lines { first } => Some(first.saturating_add(block)),
+            Blocks::Many { firsts } => {
+                let first = firsts.get(usize::try_from(block).ok()?)?;
+                Some(first.saturating_add(record))
+            }
         }
     }
 }
