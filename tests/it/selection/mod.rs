@@ -162,9 +162,6 @@ impl Seen<'_> {
     }
 }
 
-/// Records of a source that are left out, by reason, and their tokens.
-type Lost = BTreeMap<Reason, (u64, u64)>;
-
 /// The naive twin: what is delivered when `left_out` says why a record is not, and how many are left out for which
 /// reason, with their tokens.
 fn kept(
