@@ -31,6 +31,8 @@ pub enum Reason {
     FilteredWhere,
     /// Held out for evaluation by `split`.
     HeldOut,
+    /// A copy of a record that came before, with `duplicates: drop` or `drop_in_block`.
+    Duplicate,
     /// A pool held it when its source was taken out of the recipe, by a fork.
     SourceRemoved,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Reason {
             Reason::FilteredTurns => "filtered_turns",
             Reason::FilteredWhere => "filtered_where",
             Reason::HeldOut => "held_out",
+            Reason::Duplicate => "duplicate",
             Reason::SourceRemoved => "source_removed",
         })
     }

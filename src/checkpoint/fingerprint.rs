@@ -9,7 +9,7 @@ use super::print::{ShardPrint, SourcePrint, TokenizerPrint};
 use crate::example::EXAMPLES_VERSION;
 use crate::order::ORDER_VERSION;
 use crate::pack::PACKER_VERSION;
-use crate::recipe::{Plan, Recipe};
+use crate::recipe::{Duplicates, Plan, Recipe};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -83,6 +83,7 @@ impl Fingerprint {
             special_tokens_in_text,
             filter,
             split,
+            duplicates,
             sources: configs,
             mask,
             pack,
@@ -113,6 +114,10 @@ impl Fingerprint {
         keys.add("shuffle", shuffle);
         if *shuffle {
             keys.add("seed", seed);
+        }
+        // Named where copies are left out: checkpoints of earlier versions have none.
+        if *duplicates != Duplicates::Keep {
+            keys.add("duplicates", word(duplicates));
         }
         keys.pack(pack);
         keys.limits(limits);

@@ -200,6 +200,13 @@ impl Fingerprint {
             (false, false) if !self.source_names().eq(recipe.source_names()) => {
                 found.push(names(self, recipe));
             }
+            _ if self.keys.contains_key("duplicates") && !self.source_names().eq(recipe.source_names()) => {
+                // A pool may hold a record that became a copy.
+                found.push(format!(
+                    "{}: which of several copies stays depends on all sources",
+                    names(self, recipe)
+                ));
+            }
             _ => {}
         }
         for now in &recipe.sources {

@@ -1,6 +1,7 @@
 //! Setting up a loader: what is opened, checked and dealt before the first row.
 
 use super::assemble::{Assembler, Setup};
+use super::duplicates::{Duplicates, Search};
 use super::eval::EvalSide;
 use super::feed::Feed;
 use super::global::{self, Count, Epochs, Opening};
@@ -139,8 +140,9 @@ impl LoaderBuilder {
         self
     }
 
-    /// Is told, from any thread, how far counting has come while a stream of `plan: global` opens: of lengths, then of
-    /// epochs' rows. An error ends the opening. What was in the cache counts too.
+    /// Is told, from any thread, how far a pass over the corpus has come that a stream needs before its first row: for
+    /// `plan: global`, of lengths and then of epochs' rows, and for `duplicates`. An error ends the opening. What was in the
+    /// cache counts too.
     #[must_use]
     pub fn counting(mut self, tick: impl Fn(Count) -> Result<()> + Send + Sync + 'static) -> Self {
         self.counting = Arc::new(tick);
@@ -194,7 +196,17 @@ impl LoaderBuilder {
             Some(_) => opened.map_err(of_another_stream)?,
             None => opened?,
         };
-        let sources = Arc::new(sources.of_side(self.side));
+        let search = Search {
+            recipe: &recipe,
+            model: &model,
+            sources: &sources,
+            io: &io,
+            cache: &cache,
+            workers,
+            tick: self.counting.as_ref(),
+        };
+        let duplicates = Duplicates::find(&search)?;
+        let sources = Arc::new(sources.of_side(self.side).without(duplicates));
         if dealing == Dealing::Plan(Plan::Global) {
             global::check(&sources)?;
         }

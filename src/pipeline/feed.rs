@@ -194,6 +194,7 @@ impl Feed {
                         reader,
                         shard,
                         ahead: None,
+                        seen: self.sources.looks_through_blocks().then(Default::default),
                     })
                 }
             };
@@ -204,9 +205,9 @@ impl Feed {
         let (mut records, mut bytes, mut item) = (Vec::new(), 0, None);
         while records.len() < TASK_RECORDS && bytes < TASK_BYTES {
             match group.turn(|error, origin| self.sources.place(error, origin)) {
-                Turn::Record(origin, text) => {
-                    bytes += text.len() as u64;
-                    records.push((origin, text));
+                Turn::Record(line) => {
+                    bytes += line.text.len() as u64;
+                    records.push(line);
                 }
                 Turn::Item(next) => {
                     item = Some(next);

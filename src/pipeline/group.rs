@@ -6,7 +6,7 @@
 use super::encode::{Item, Outcome};
 use super::sources::Located;
 use super::stream::Part;
-use super::workers::OpenBlock;
+use super::workers::{Line, OpenBlock, Told};
 use crate::error::Error;
 use crate::example::{Cursor, Origin};
 use crate::order::sequence::{Place, Sequence};
@@ -58,20 +58,28 @@ struct Due {
 /// A run's records in their order.
 struct Ordered {
     run: Run,
+    /// Numbers of its records that stood in the block before, rising.
+    copies: Vec<u64>,
     order: std::vec::IntoIter<u64>,
 }
 
 /// What comes next of a block.
 enum Next {
-    Record(u64, Bytes),
+    Record {
+        number: u64,
+        text: Bytes,
+        copy: bool,
+    },
     Bad(Outcome),
-    End { lines: u64 },
+    End {
+        lines: u64,
+    },
 }
 
 /// What comes next of a group.
 pub(super) enum Turn {
     /// A record.
-    Record(Origin, Bytes),
+    Record(Line),
     /// What needs no encoding.
     Item(Item),
     /// The block whose turn it is has nothing decoded.
@@ -112,7 +120,11 @@ impl Due {
             let span = index.and_then(|index| ordered.run.records.get(index));
             let record = span.map(|span| {
                 let text = span.start as usize..span.end as usize;
-                Next::Record(span.number, ordered.run.text.slice(text))
+                Next::Record {
+                    number: span.number,
+                    text: ordered.run.text.slice(text),
+                    copy: ordered.copies.binary_search(&span.number).is_ok(),
+                }
             });
             if ordered.order.as_slice().is_empty() {
                 self.run = None;
@@ -175,13 +187,15 @@ impl Group {
     }
 
     /// Files what a block's reader came to.
-    pub(super) fn run(&mut self, sequence: &Sequence, member: usize, run: Run) {
+    pub(super) fn run(&mut self, sequence: &Sequence, member: usize, told: Told) {
         if let Some(block) = self.blocks.get_mut(member) {
+            let Told { run, copies } = told;
             let records = run.records.len() as u64;
             let order = sequence.run_order(block.place, block.runs, records);
             block.runs += 1;
             block.due.run = Some(Ordered {
                 run,
+                copies,
                 order: order.into_iter(),
             });
         }
@@ -224,7 +238,7 @@ impl Group {
                 place: self.items,
             };
             let record = match &next {
-                Next::Record(number, _) => *number,
+                Next::Record { number, .. } => *number,
                 Next::Bad(_) | Next::End { .. } => 0,
             };
             let epoch = block.place.epoch;
@@ -237,7 +251,9 @@ impl Group {
                 continue;
             }
             let (outcome, ends_block) = match next {
-                Next::Record(_, text) => return Turn::Record(origin, text),
+                Next::Record { text, copy, .. } => {
+                    return Turn::Record(Line { origin, text, copy });
+                }
                 Next::Bad(outcome) => (outcome.placed(|error| place(error, origin)), None),
                 Next::End { lines } => (Outcome::Nothing, Some(lines)),
             };

@@ -6,7 +6,7 @@
 //! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
 //! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
 //! - `global`: the same for `plan: global`, planned from lengths that were counted before;
-//! - `filter`, `split`: what is left out, and what is held out; `in_order`, `eval`: one side in corpus order, and the rows of what is held out;
+//! - `filter`, `split`, `duplicates`: what is left out, held out, a copy; `kept`: what is kept in the cache folder of a pass over the corpus; `in_order`, `eval`: one side in corpus order, and the rows of what is held out;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
 //! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is;
@@ -43,6 +43,9 @@ mod progress;
 mod resume;
 mod take;
 
+mod duplicates;
+mod kept;
+
 mod global;
 
 mod eval;
@@ -67,7 +70,7 @@ mod warning;
 pub use builder::{LoaderBuilder, worker_count};
 pub use estimate::{Estimate, SourceEstimate};
 pub use fork::{Forked, fork};
-pub use global::{Count, Counted, Outlook};
+pub use global::{Count, Outlook, Pass};
 pub use identity::fingerprint;
 pub use loader::{Loader, StopHandle};
 pub use model::{Model, SourceModel};

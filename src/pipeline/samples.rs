@@ -1,6 +1,7 @@
 //! What each record becomes before overlong, weights, shuffle, epochs and packing, in corpus order.
 
 use super::builder::{READ_AHEAD_BYTES, worker_count};
+use super::duplicates::{Duplicates, Search};
 use super::encode::Outcome;
 use super::in_order::InOrder;
 use super::model::Model;
@@ -63,9 +64,20 @@ impl Samples {
     ) -> Result<Self> {
         let io = ReadAhead::new(READ_AHEAD_BYTES)?;
         let sources = Sources::open(recipe, model, &io, cache, Purpose::Samples)?;
-        let sources = Arc::new(sources.of_side(side));
+        let workers = worker_count(recipe);
+        let search = Search {
+            recipe,
+            model,
+            sources: &sources,
+            io: &io,
+            cache,
+            workers,
+            tick: &|_| Ok(()),
+        };
+        let duplicates = Duplicates::find(&search)?;
+        let sources = Arc::new(sources.of_side(side).without(duplicates));
         let stats = Arc::new(Stats::default());
-        let records = InOrder::open(recipe, &sources, worker_count(recipe), &stats)?;
+        let records = InOrder::open(recipe, &sources, workers, &stats)?;
         Ok(Samples {
             records,
             sources,

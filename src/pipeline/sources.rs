@@ -1,5 +1,6 @@
 //! The opened corpus: every source's blocks as one list, and what is needed to encode its records.
 
+use super::duplicates::Duplicates;
 use super::encode::{Encoder, Outcome, Scratch, check_policy};
 use super::model::Model;
 use super::probe;
@@ -16,7 +17,7 @@ use crate::read::{
     BlockReader, Entry, Held, Joined, Numbered, ReadAhead, ReadOptions, Shard, SourceBlocks,
     open_shards, open_source, records_in_order,
 };
-use crate::recipe::{OnBadRecord, Plan, Recipe};
+use crate::recipe::{self, OnBadRecord, Plan, Recipe};
 use crate::render::row::{RowReader, Shape};
 use crate::shard::ShardFile;
 use std::fmt;
@@ -36,6 +37,10 @@ pub struct Sources {
     blocks: Joined,
     /// What of them is encoded.
     side: Side,
+    /// Which records are copies; none where that is not asked, or where each block is looked through as it is read.
+    duplicates: Option<Duplicates>,
+    /// Whether each streamed block is.
+    looks_through_blocks: bool,
 }
 
 struct Source {
@@ -123,6 +128,8 @@ impl Sources {
             list,
             blocks,
             side: Side::Train,
+            duplicates: None,
+            looks_through_blocks: recipe.duplicates == recipe::Duplicates::DropInBlock,
         })
     }
 
@@ -130,6 +137,22 @@ impl Sources {
     #[must_use]
     pub(crate) fn of_side(self, side: Side) -> Self {
         Sources { side, ..self }
+    }
+
+    /// The same, without copies.
+    #[must_use]
+    pub(crate) fn without(self, duplicates: Option<Duplicates>) -> Self {
+        Sources { duplicates, ..self }
+    }
+
+    /// Which records are copies, where the corpus was looked through for them.
+    pub(crate) fn duplicates(&self) -> Option<&Duplicates> {
+        self.duplicates.as_ref()
+    }
+
+    /// Whether a streamed block is looked through for copies as it is read.
+    pub(crate) fn looks_through_blocks(&self) -> bool {
+        self.looks_through_blocks
     }
 
     /// The side that is encoded.
@@ -221,8 +244,15 @@ impl Sources {
         turns::together(blocks, bytes)
     }
 
-    /// Encodes a record, if it is on the side that is encoded.
-    pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
+    /// Encodes a record, if it is on the side that is encoded and no copy: of an earlier one in its block, which `copy`
+    /// says, or in the corpus.
+    pub(crate) fn encode(
+        &self,
+        line: &[u8],
+        origin: Origin,
+        copy: bool,
+        scratch: &mut Scratch,
+    ) -> Outcome {
         let Some(source) = self.list.get(origin.source as usize) else {
             return Outcome::Fatal(Error::new(Kind::Internal, Stage::Read, "no such source"));
         };
@@ -231,6 +261,14 @@ impl Sources {
             (Side::Train, true) => Outcome::left_out(Reason::HeldOut),
             // On this side there is no such record.
             (Side::Eval, false) => Outcome::Nothing,
+            _ if copy
+                || self
+                    .duplicates
+                    .as_ref()
+                    .is_some_and(|found| found.has(&origin)) =>
+            {
+                Outcome::left_out(Reason::Duplicate)
+            }
             (Side::Train, false) | (Side::Eval, true) => {
                 source.encoder.encode(line, origin, scratch)
             }

@@ -3,6 +3,7 @@
 //! A task always gets exactly one answer, also when the code in it panics: a panic becomes an error in the
 //! place of the record that it hit.
 
+use super::duplicates;
 use super::encode::{Item, Outcome, Scratch};
 use super::sources::{Located, Sources};
 use crate::error::{Error, Kind, Result, Stage};
@@ -11,6 +12,7 @@ use crate::read::{Ahead, Bad, BlockReader, Entry, Lost, Run, Shard, Step};
 use crate::stats::{Lap, Stats};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,6 +25,23 @@ pub(crate) struct OpenBlock {
     pub(crate) shard: Arc<dyn Shard>,
     /// What will be needed next, on its way.
     pub(crate) ahead: Option<Ahead>,
+    /// Hashes of the records so far, where copies of them are left out.
+    pub(crate) seen: Option<HashSet<u128>>,
+}
+
+/// A run of a streamed block.
+pub(crate) struct Told {
+    pub(crate) run: Run,
+    /// Numbers of its records that stood in the block before, rising.
+    pub(crate) copies: Vec<u64>,
+}
+
+/// A record of a streamed block.
+pub(crate) struct Line {
+    pub(crate) origin: Origin,
+    pub(crate) text: Bytes,
+    /// Whether it stood in its block before.
+    pub(crate) copy: bool,
 }
 
 /// A held record to encode.
@@ -46,7 +65,7 @@ pub(crate) enum Task {
     Records {
         stream: usize,
         slot: u64,
-        records: Vec<(Origin, Bytes)>,
+        records: Vec<Line>,
     },
     /// Decode a streamed block up to its next run.
     Advance {
@@ -89,12 +108,12 @@ pub(crate) enum Advance {
     /// It needs these stored bytes of its shard.
     Need(Box<OpenBlock>, Range<u64>),
     /// Its next run.
-    Run(Box<OpenBlock>, Run),
+    Run(Box<OpenBlock>, Told),
     /// A bad record or an unreadable rest; it can go on.
     Bad(Box<OpenBlock>, Outcome),
     /// Its last run, if one was left, and its end; the block held so many lines. The reader is gone, so that of a block
     /// that is a single run no decoder stays open.
-    End { run: Option<Run>, lines: u64 },
+    End { run: Option<Told>, lines: u64 },
 }
 
 /// The pool. Dropping it ends the threads and waits for them.
@@ -266,13 +285,13 @@ impl Worker {
         items
     }
 
-    fn records(&self, records: Vec<(Origin, Bytes)>, scratch: &mut Scratch) -> Vec<Item> {
+    fn records(&self, records: Vec<Line>, scratch: &mut Scratch) -> Vec<Item> {
         let mut items = Vec::with_capacity(records.len());
-        for (origin, line) in records {
+        for Line { origin, text, copy } in records {
             let outcome = if self.cancelled.load(Relaxed) {
                 Outcome::Nothing
             } else {
-                guarded(|| self.sources.encode(&line, origin, scratch))
+                guarded(|| self.sources.encode(&text, origin, copy, scratch))
                     .placed(|error| self.sources.place(error, origin))
             };
             items.push(Item {
@@ -297,10 +316,13 @@ impl Worker {
         let advance = match stepped {
             Ok(Step::Need(span)) => Advance::Need(block, span),
             Ok(Step::Run(run)) if block.reader.is_finished() && block.shard.check().is_ok() => {
-                let run = Some(run);
+                let run = Some(told(&mut block, run));
                 Advance::End { run, lines }
             }
-            Ok(Step::Run(run)) => Advance::Run(block, run),
+            Ok(Step::Run(run)) => {
+                let run = told(&mut block, run);
+                Advance::Run(block, run)
+            }
             Ok(Step::Bad(bad)) => Advance::Bad(block, unread(bad)),
             Ok(Step::End) => Advance::End { run: None, lines },
             Err(error) => Advance::Bad(block, Outcome::Fatal(error)),
@@ -322,6 +344,19 @@ fn step(block: &mut OpenBlock, bytes: Option<Result<Bytes>>) -> Result<Step> {
     Ok(step)
 }
 
+/// A run, and which of its records stood in the block before, where that is asked.
+fn told(block: &mut OpenBlock, run: Run) -> Told {
+    let copies = block.seen.as_mut().map(|seen| {
+        let records = run.iter();
+        let copies = records.filter(|(_, record)| !seen.insert(duplicates::hash(record)));
+        copies.map(|(number, _)| number).collect()
+    });
+    Told {
+        copies: copies.unwrap_or_default(),
+        run,
+    }
+}
+
 /// Reads a record of a held source and encodes it.
 pub(super) fn read_and_encode(
     sources: &Sources,
@@ -334,7 +369,7 @@ pub(super) fn read_and_encode(
     match held.map(|held| held.read(located.block)) {
         Some(Ok(Entry::Record(line))) => {
             scratch.read(line.len(), lap.lap());
-            guarded(|| sources.encode(&line, origin, scratch))
+            guarded(|| sources.encode(&line, origin, false, scratch))
         }
         Some(Ok(Entry::Blank)) => Outcome::Nothing,
         Some(Ok(Entry::Bad(bad))) => unread(bad),

@@ -3,8 +3,8 @@
 
 use super::shape::{ANY_SIZE, Key, Section, Shape, Text, at_least, between, choice, key};
 use super::{
-    Recipe, batch, filter, limits, mask, mixture, pack, read, render, source, special_tokens,
-    split, template, tokenizer,
+    Recipe, batch, duplicates, filter, limits, mask, mixture, pack, read, render, source,
+    special_tokens, split, template, tokenizer,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +72,12 @@ pub(super) static RECIPE: Section = Section {
             "What is held out for evaluation, of sources without their own; null holds nothing out.",
         )
         .elsewhere(&["validation", "eval", "validation_split"]),
+        key(
+            "duplicates",
+            duplicates::CHOICE,
+            "What becomes of records whose bytes stood in the corpus before.",
+        )
+        .elsewhere(&["dedup", "deduplicate", "dedupe"]),
         key(
             "sources",
             Shape::List {

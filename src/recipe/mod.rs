@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 mod batch;
 mod check;
 mod cross;
+mod duplicates;
 mod fault;
 mod filter;
 mod free;
@@ -48,6 +49,7 @@ mod yaml;
 mod tests;
 
 pub use batch::{BatchConfig, Labels};
+pub use duplicates::Duplicates;
 pub use fault::{Fault, Faults};
 pub use filter::{Bounds, FilterConfig};
 pub use limits::LimitsConfig;
@@ -88,6 +90,8 @@ pub struct Recipe {
     pub filter: Option<FilterConfig>,
     /// What is held out, of sources that do not say it themselves.
     pub split: Option<SplitConfig>,
+    /// What becomes of records that are copies of others.
+    pub duplicates: Duplicates,
     /// What to read, in this order.
     pub sources: Vec<SourceConfig>,
     /// What is trained, for sources that do not bring their own.
@@ -140,6 +144,7 @@ impl Default for Recipe {
             special_tokens_in_text: SpecialTokensInText::default(),
             filter: None,
             split: None,
+            duplicates: Duplicates::default(),
             sources: Vec::new(),
             mask: MaskConfig::default(),
             pack: PackConfig::default(),

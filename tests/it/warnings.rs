@@ -101,7 +101,7 @@ fn resumed_with_other_steps(corpus: &Corpus) -> &'static str {
     begun.by_ref().for_each(|batch| drop(batch.unwrap()));
     let from = merged([&begun.state().unwrap()]);
     let mut other = sound.clone();
-    for (step_rows, expected) in [(None, 0), (Some(2 * sound.batch.rows as u64), 1)] {
+    for (step_rows, expected) in [(None, 0), (Some(2 * sound.batch.rows), 1)] {
         other.batch.step_rows = step_rows;
         let resumed = corpus.loader(&other, Rank::ALONE, Some(&from), None);
         let warnings = resumed.unwrap().warnings().to_vec();

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packmill::checkpoint::{Folder, Whole};
 use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Counted, Loader, Model, Outlook, Side, Warning};
+use packmill::pipeline::{Loader, Model, Outlook, Pass, Side, Warning};
 use packmill::recipe::OnExhausted;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
@@ -240,9 +240,10 @@ pub(crate) fn drive(
             show::number::exact(count.done),
             show::number::exact(count.of),
         );
-        counts.set_message(match count.what {
-            Counted::Lengths => format!("counting tokens: {done} of {of} records"),
-            Counted::Epochs => format!("planning rows: {done} of {of} epochs"),
+        counts.set_message(match count.pass {
+            Pass::Lengths => format!("counting tokens: {done} of {of} records"),
+            Pass::Duplicates => format!("looking for copies: {done} of {of} parts of the corpus"),
+            Pass::Epochs => format!("planning rows: {done} of {of} epochs"),
         });
         Ok(())
     });

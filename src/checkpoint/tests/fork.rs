@@ -3,7 +3,7 @@
 use super::*;
 use crate::checkpoint::fork::{Carried, Encoding, Fit, carry};
 use crate::checkpoint::whole::{Whole, merge};
-use crate::recipe::{Overlong, Strategy, Train};
+use crate::recipe::{Duplicates, FilterConfig, Overlong, SplitConfig, Strategy, Train};
 
 fn weighted(names: &[&str]) -> Recipe {
     let mut recipe = recipe(names, 4);
@@ -152,4 +152,40 @@ fn what_may_not_change_is_named_all_at_once() {
     ended.lanes[2].ended = true;
     let error = carry(&ended, &print(&recipe)).unwrap_err().to_string();
     assert!(error.contains("earlier checkpoint"), "{error}");
+}
+
+/// What pools hold was taken in under the old rules, and would be read again under the new ones.
+#[test]
+fn what_is_left_out_may_not_change() {
+    let mut before = weighted(&["a", "b"]);
+    before.duplicates = Duplicates::Drop;
+    let from = whole(&before);
+    carried(&from, &before);
+    let refused = |change: fn(&mut Recipe)| {
+        let mut to = before.clone();
+        change(&mut to);
+        carry(&from, &print(&to)).unwrap_err().to_string()
+    };
+    let copies = "which of several copies stays depends on all sources";
+    assert!(refused(|to| to.sources.truncate(1)).contains(copies));
+    assert!(refused(|to| to.sources.reverse()).contains(copies));
+    let keep = refused(|to| to.duplicates = Duplicates::Keep);
+    assert!(
+        keep.contains("duplicates: drop in the checkpoint"),
+        "{keep}"
+    );
+    let split = refused(|to| {
+        to.split = Some(SplitConfig {
+            fraction: 0.1,
+            ..SplitConfig::default()
+        });
+    });
+    assert!(split.contains("split.fraction: not set"), "{split}");
+    let filter = refused(|to| {
+        to.filter = Some(FilterConfig {
+            r#where: Some("a".to_owned()),
+            ..FilterConfig::default()
+        });
+    });
+    assert!(filter.contains("filter.where: not set"), "{filter}");
 }

@@ -6,11 +6,11 @@
 
 use super::count::{Blocks, Counting, LongFit};
 use super::fit::{Fit, RecordFit, is_overlong};
-use super::kept::{self, Claim, Pen, Wait};
 use super::word::{Fate, Word, Words};
 use crate::checkpoint::{Fingerprint, SourcePrint};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::ledger::{Intake, Reason};
+use crate::pipeline::kept::{self, Claim, Pen, Wait};
 use crate::pipeline::sources::Sources;
 use crate::pipeline::take::too_many_bad;
 use crate::recipe::{OnBadRecord, Overlong, PackConfig, Strategy};
@@ -334,6 +334,10 @@ fn parts_of(
         key += &format!("{}.{} ", file.stamp.modified_s, file.stamp.modified_ns);
         key += &format!("{} {shape} ", blocks.end - blocks.start);
         key += &fingerprint.examples_of(source);
+        // They depend on other shards too.
+        if let Some(duplicates) = sources.duplicates() {
+            key += &format!(" {:016x}", duplicates.hash_of(source, blocks.clone()));
+        }
         let pack = counting.pack;
         let cut = match (pack.strategy, pack.overlong) {
             (Strategy::Concat, _) => "concat".to_owned(),

@@ -17,8 +17,6 @@ mod count;
 
 mod fit;
 
-mod kept;
-
 mod lengths;
 
 mod open;
@@ -35,6 +33,6 @@ mod tests;
 mod word;
 
 pub(super) use assemble::Epochs;
-pub use open::{Count, Counted};
+pub use open::{Count, Pass};
 pub(super) use open::{Opening, check, check_epochs, open};
 pub use outlook::Outlook;

@@ -39,23 +39,25 @@ pub(in crate::pipeline) struct Opening<'a> {
     pub(in crate::pipeline) tick: &'a (dyn Fn(Count) -> Result<()> + Sync),
 }
 
-/// How far counting has come.
+/// How far a pass over the corpus has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// What is counted.
-    pub what: Counted,
-    /// So many are.
+    /// Which.
+    pub pass: Pass,
+    /// Parts that are done: lines, blank ones included, or whatever the pass takes at a time.
     pub done: u64,
-    /// Of so many in all.
+    /// Parts in all.
     pub of: u64,
 }
 
-/// What is counted before the first row, one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
-    /// Lines, blank ones included, for their lengths in tokens.
+/// What a stream may have to know of all records before its first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Which of them are copies, for `duplicates`.
+    Duplicates,
+    /// How long they are, for `plan: global`. Its parts are lines.
     Lengths,
-    /// Epochs, for their rows.
+    /// What rows their lengths make, for `plan: global`. Its parts are epochs.
     Epochs,
 }
 
@@ -114,8 +116,11 @@ pub(in crate::pipeline) fn open(
     let (done, of) = (AtomicU64::new(0), sources.blocks());
     let counted = |more| {
         let done = done.fetch_add(more, Relaxed) + more;
-        let what = Counted::Lengths;
-        tick(Count { what, done, of })
+        tick(Count {
+            pass: Pass::Lengths,
+            done,
+            of,
+        })
     };
     let counting = Counting {
         sources,
@@ -143,9 +148,9 @@ pub(in crate::pipeline) fn open(
     };
     let epochs = recipe.epochs.unwrap_or(1);
     let planned = |done| {
-        let what = Counted::Epochs;
+        let pass = Pass::Epochs;
         tick(Count {
-            what,
+            pass,
             done,
             of: epochs,
         })

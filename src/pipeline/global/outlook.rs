@@ -1,10 +1,10 @@
 //! How long the epochs are, before the first batch: their rows, counted by planning each without keeping any.
 
-use super::kept::{self, Claim, Wait};
 use super::lengths::name;
 use super::plan::{Material, Planner};
 use crate::checkpoint::Fingerprint;
 use crate::error::Result;
+use crate::pipeline::kept::{self, Claim, Wait};
 use crate::pipeline::outlet::no_row;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

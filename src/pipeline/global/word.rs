@@ -44,6 +44,7 @@ const FILTERED_TOKENS: u32 = 8;
 const FILTERED_TURNS: u32 = 9;
 const FILTERED_WHERE: u32 = 10;
 const HELD_OUT: u32 = 11;
+const DUPLICATE: u32 = 12;
 
 impl Word {
     /// The fate in a word.
@@ -59,6 +60,7 @@ impl Word {
                 Reason::FilteredTurns => (FILTERED_TURNS, tokens),
                 Reason::FilteredWhere => (FILTERED_WHERE, tokens),
                 Reason::HeldOut => (HELD_OUT, tokens),
+                Reason::Duplicate => (DUPLICATE, tokens),
                 // Of a source that is not there, nothing is counted.
                 Reason::BadRecord | Reason::SourceRemoved => (BAD, 0),
             },
@@ -83,6 +85,7 @@ impl Word {
             FILTERED_TURNS => dropped(Reason::FilteredTurns),
             FILTERED_WHERE => dropped(Reason::FilteredWhere),
             HELD_OUT => dropped(Reason::HeldOut),
+            DUPLICATE => dropped(Reason::Duplicate),
             BAD => Some(Fate::Bad),
             UNREADABLE => Some(Fate::Unreadable),
             SEVERAL => Some(Fate::Several { at: tokens }),
@@ -206,6 +209,7 @@ mod tests {
                 Reason::FilteredTurns,
                 Reason::FilteredWhere,
                 Reason::HeldOut,
+                Reason::Duplicate,
             ];
             let dropped = reasons.map(|reason| Fate::Dropped { reason, tokens });
             let mut fates = vec![

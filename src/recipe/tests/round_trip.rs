@@ -3,10 +3,10 @@
 use super::{parse, parse_with};
 use crate::recipe::Strategy as Packer;
 use crate::recipe::{
-    BatchConfig, Bounds, FieldLoss, Fields, FilterConfig, Format, LimitsConfig, LossWeights,
-    Markers, MaskConfig, OnBadRecord, OnExhausted, PackConfig, Recipe, Render, RowKind,
-    ScheduleEntry, SourceConfig, SpecialTokensInText, SplitBy, SplitConfig, TemplateConfig,
-    TokenizerConfig, Train,
+    BatchConfig, Bounds, Duplicates, FieldLoss, Fields, FilterConfig, Format, LimitsConfig,
+    LossWeights, Markers, MaskConfig, OnBadRecord, OnExhausted, PackConfig, Recipe, Render,
+    RowKind, ScheduleEntry, SourceConfig, SpecialTokensInText, SplitBy, SplitConfig,
+    TemplateConfig, TokenizerConfig, Train,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -41,6 +41,7 @@ render: whole
 special_tokens_in_text: parse
 filter: null
 split: null
+duplicates: keep
 sources:
   - name: a
     paths: [/nowhere/a.jsonl]
@@ -198,6 +199,14 @@ prop_compose! {
     }
 }
 
+fn duplicates() -> impl Strategy<Value = Duplicates> {
+    select(vec![
+        Duplicates::Keep,
+        Duplicates::DropInBlock,
+        Duplicates::Drop,
+    ])
+}
+
 prop_compose! {
     fn split()(fraction in 0.0f64..=1.0, seed in option::of(any::<u64>()), max_records in 1u64..) -> SplitConfig {
         SplitConfig { fraction, by: SplitBy::Hash, seed, max_records }
@@ -246,12 +255,12 @@ prop_compose! {
         fraction in option::of(0.0f64..=1.0),
         mixture in option::of((select(vec![OnExhausted::Repeat, OnExhausted::Stop]), vec((1u64..1 << 40, 0u64..9_999_999), 0..3))),
         limits in (1u64 << 10..=1 << 30, 4u32..=512, 10u32..=31, 1u64.., 1usize..=1 << 16),
-        rest in (1u32..9999, any::<bool>(), option::of(1u64..), option::of(1usize..99), 1usize..99),
+        rest in (1u32..9999, any::<bool>(), option::of(1u64..), option::of(1usize..99), 1usize..99, duplicates()),
     ) -> Recipe {
         let (multiple, multiples, lookahead, max_segments) = pack;
         let (path, revision, bos) = tokenizer;
         let (rows, steps) = batch;
-        let (lanes, shuffle, epochs, workers, prefetch) = rest;
+        let (lanes, shuffle, epochs, workers, prefetch, duplicates) = rest;
         let weighted = mixture.is_some();
         let (on_exhausted, schedule) = mixture.unwrap_or_default();
         let name = |(index, source): (usize, SourceConfig)| SourceConfig {
@@ -275,6 +284,7 @@ prop_compose! {
             template,
             filter,
             split,
+            duplicates,
             sources: sources.into_iter().enumerate().map(name).collect(),
             mask,
             pack: PackConfig {

@@ -314,3 +314,59 @@ fn another_filter_is_another_stream() {
     let same = with("{tokens: {max: 300}, where: \"messages\"}");
     assert!(corpus.loader(&same, Rank::ALONE, Some(&from), None).is_ok());
 }
+
+/// Rows of every kind have fields and lengths; turns only those that have messages.
+#[test]
+fn every_kind_of_row_is_filtered() {
+    let corpus = Corpus::new();
+    let row = |kind: &str, n: usize| match kind {
+        "text" => json!({"text": "x".repeat(n), "n": n}),
+        "tokens" => json!({"input_ids": vec![7; n + 1], "n": n}),
+        "prompt_completion" => json!({"prompt": "p", "completion": "x".repeat(n), "n": n}),
+        _ => json!({"instruction": "i", "output": "x".repeat(n), "n": n}),
+    };
+    for (kind, mask) in [
+        ("text", "all"),
+        ("tokens", "all"),
+        ("prompt_completion", "completion"),
+        ("instruction", "assistant"),
+    ] {
+        let lines: String = (1..20).map(|n| format!("{}\n", row(kind, n))).collect();
+        corpus.write("rows.jsonl", lines.as_bytes());
+        let reasons = |filter: &str| -> Vec<Option<Reason>> {
+            let more = format!(
+                "    kind: {kind}\nmask: {{train: {mask}}}\nlanes: 2\nfilter: {filter}\non_bad_record: {{skip: {{max_fraction: 1}}}}"
+            );
+            let samples = samples(&corpus, &corpus.recipe("rows.jsonl", &more));
+            samples
+                .into_iter()
+                .map(|sample| sample.content.err())
+                .collect()
+        };
+        let odd = reasons("{where: \"n is odd\"}");
+        let expected = (1..20).map(|n| (n % 2 == 0).then_some(Reason::FilteredWhere));
+        assert!(odd.into_iter().eq(expected), "{kind}");
+        let lengths = reasons("{tokens: {max: 10}}");
+        let short = lengths.iter().take_while(|reason| reason.is_none()).count();
+        let long = &lengths[short..];
+        assert!(
+            long.iter()
+                .all(|reason| *reason == Some(Reason::FilteredTokens)),
+            "{kind}: {lengths:?}"
+        );
+        assert_eq!(short == 0, kind == "instruction", "{kind}: {lengths:?}");
+        // Texts have no turns: refused beforehand, or row by row where a row might have had some.
+        match kind {
+            "instruction" => assert!(
+                reasons("{turns: {min: 2, max: 2}}")
+                    .iter()
+                    .all(Option::is_none)
+            ),
+            "prompt_completion" => {
+                let bad = reasons("{turns: {min: 1}}");
+                assert!(bad.iter().all(|reason| *reason == Some(Reason::BadRecord)));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What a recipe leaves out: in each case the stream has what a plain loop over the rows keeps, and the account says
 //! where the rest is.
 
+mod duplicates; // copies of earlier records
 mod filter; // by tokens, turns and fields
 mod split; // held out of training, and the eval side
 
@@ -198,11 +199,7 @@ fn kept(
 }
 
 /// Holds the account against what the twin left out.
-fn assert_accounted(
-    ledger: &Ledger,
-    dropped: &[BTreeMap<Reason, (u64, u64)>; 2],
-    records: [u64; 2],
-) {
+fn assert_accounted(ledger: &Ledger, dropped: &[Lost; 2], records: [u64; 2]) {
     assert!(ledger.balanced(), "{ledger:?}");
     for (((_, account), dropped), records) in ledger.sources.iter().zip(dropped).zip(records) {
         let Account {

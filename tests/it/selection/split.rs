@@ -7,7 +7,7 @@ use packmill::{Piece, batch::Digest};
 use std::collections::VecDeque;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-fn is_held_out(row: &Value, fraction: f64, seed: u64) -> bool {
+pub(super) fn is_held_out(row: &Value, fraction: f64, seed: u64) -> bool {
     let hash = xxh3_64_with_seed(row.to_string().as_bytes(), seed) >> 11;
     (hash as f64) < fraction * (1_u64 << 53) as f64
 }

@@ -130,7 +130,7 @@ impl Drop for Pen {
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    let message = format!("cannot keep what was counted in {}", path.display());
+    let message = format!("cannot keep what was found in {}", path.display());
     Error::new(Kind::Io, Stage::Order, message)
         .remedy("set PACKMILL_CACHE to a local folder with more room")
         .caused_by(error)
