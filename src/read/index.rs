@@ -114,6 +114,14 @@ impl<W: Write> LineIndex<W> {
         Ok(Some(self.entries))
     }
 
+    /// The rest that was lost last ends here, and the next line is whole: between blocks of rows.
+    pub(super) fn end_of_rest(&mut self) -> io::Result<()> {
+        match self.line {
+            Line::Rest => self.end_line(0),
+            Line::Blank | Line::Record => Ok(()),
+        }
+    }
+
     /// The shard ends here: a last line without a line end counts. Gives the number of its entries.
     pub(super) fn end_shard(&mut self) -> io::Result<u64> {
         if self.wanted > 0 && (self.at > self.line_start || self.line == Line::Rest) {
@@ -130,6 +138,11 @@ impl<W: Write> LineIndex<W> {
     /// Whether the line that is not complete is too long whatever its last byte turns out to be.
     fn is_long(&self) -> bool {
         self.line != Line::Rest && self.at - self.line_start > self.limits.line_bytes as u64 + 1
+    }
+
+    /// Lines of the shard so far, unreadable rests included.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Bytes of the shard's text so far, up to the last record that is wanted.

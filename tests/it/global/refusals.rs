@@ -1,7 +1,7 @@
 //! What cannot be planned, and checkpoints of other plans.
 
 use super::*;
-use packmill::pipeline::Counted;
+use packmill::pipeline::Pass;
 use std::sync::Mutex;
 
 #[test]
@@ -58,9 +58,9 @@ fn planning_tells_how_far_it_is_and_can_be_ended() {
         let recipe = recipe(&corpus, &format!("{SMALL}\nepochs: 40"));
         Loader::builder(recipe).cache(corpus.cache())
     };
-    let ended = builder().counting(|count| match count.what {
-        Counted::Lengths => Ok(()),
-        Counted::Epochs => Err(Error::new(Kind::Io, packmill::Stage::Order, "enough")),
+    let ended = builder().counting(|count| match count.pass {
+        Pass::Lengths | Pass::Duplicates => Ok(()),
+        Pass::Epochs => Err(Error::new(Kind::Io, packmill::Stage::Order, "enough")),
     });
     let error = ended.build().map(|_| ()).unwrap_err();
     assert_eq!(error.message(), "enough");
@@ -72,7 +72,7 @@ fn planning_tells_how_far_it_is_and_can_be_ended() {
     });
     let _ = whole.build().unwrap();
     let told = told.lock().unwrap();
-    let epochs = told.iter().filter(|count| count.what == Counted::Epochs);
+    let epochs = told.iter().filter(|count| count.pass == Pass::Epochs);
     assert!(epochs.clone().all(|count| count.of == 40));
     assert_eq!(epochs.map(|count| count.done).max(), Some(40));
 }
