@@ -97,6 +97,11 @@ impl BlockDecoder {
                 }
                 return match step_rows(rows, &mut self.input, &mut self.scratch) {
                     Ok(true) => {
+                        let stored = self.stored.end - self.stored.start;
+                        self.spent = (stored, self.spent.1 + self.scratch.len() as u64);
+                        if self.spent.1 > self.limits.most_text(stored) {
+                            return Decoded::Fault(Fault::Ratio(self.limits.ratio));
+                        }
                         self.text = 0..self.scratch.len();
                         Decoded::Text
                     }

@@ -25,8 +25,8 @@ use std::sync::Arc;
 /// What it holds, whatever the block claims to contain: the decoder's window (as large as the block was compressed with,
 /// at most what `limits.window_log` says), one chunk of stored bytes (256 KiB), 128 KiB of text, and two runs; a
 /// longer record (`limits.line_bytes` at most) takes the place of a run. Frames are never held decoded, and given up
-/// where they make more text than `limits.ratio` allows, so a bomb costs little time and no memory. Of rows in columns it holds the
-/// block's stored bytes, which are mapped as a rule, and one batch of columns.
+/// where they make more text than `limits.ratio` allows, so a bomb costs little time and no memory. Of rows in columns it holds
+/// the block's stored bytes, which are mapped as a rule, and one batch of columns.
 pub struct BlockReader {
     table: Arc<BlockTable>,
     limits: Limits,

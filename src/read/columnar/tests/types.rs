@@ -179,8 +179,8 @@ fn strings_of_type_json_stand_for_what_they_hold() {
 }
 
 #[test]
-fn a_row_that_no_record_may_be_costs_no_more_than_one() {
-    // 2^30 nulls in a list take no bytes in a record batch.
+fn a_row_of_more_text_than_its_bytes_can_be_is_given_up() {
+    // 2^30 nulls in a list take no bytes in a record batch, and would be 5 GiB of text.
     let many = 1 << 30;
     let list = ListArray::new(
         Arc::new(Field::new("item", DataType::Null, true)),
@@ -193,14 +193,9 @@ fn a_row_that_no_record_may_be_costs_no_more_than_one() {
     let stored = write(Codec::ArrowStream, &[batch.unwrap()]);
     let table = list_of(&stored);
     let read = read(&table, &stored, 0..1);
-    assert!(
-        read[0]
-            .1
-            .as_ref()
-            .unwrap_err()
-            .contains("longer than 64 MiB")
-    );
-    assert_eq!(read[1], (1, Ok("{\"v\":[]}".to_owned())));
+    assert_eq!(read.len(), 1);
+    let error = read[0].1.as_ref().unwrap_err();
+    assert!(error.contains("times its stored bytes"), "{error}");
 }
 
 fn list_of(stored: &[u8]) -> Arc<BlockTable> {
