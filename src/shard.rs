@@ -28,6 +28,31 @@ pub enum Codec {
     Zstd,
     /// gzip members.
     Gzip,
+    /// Parquet: rows in columns, group by group.
+    Parquet,
+    /// Arrow IPC as a file: a stream of record batches, and a footer.
+    ArrowFile,
+    /// Arrow IPC as a stream of record batches.
+    ArrowStream,
+}
+
+impl Codec {
+    /// Whether its rows lie in columns, so that they are rows of values before they are text.
+    pub fn is_columnar(self) -> bool {
+        matches!(self, Codec::Parquet | Codec::ArrowFile | Codec::ArrowStream)
+    }
+
+    /// What it is called in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Plain => "JSON lines",
+            Codec::Zstd => "JSON lines in zstd",
+            Codec::Gzip => "JSON lines in gzip",
+            Codec::Parquet => "Parquet",
+            Codec::ArrowFile => "an Arrow file",
+            Codec::ArrowStream => "an Arrow stream",
+        }
+    }
 }
 
 /// What tells whether a file is still the one that was found.

@@ -72,8 +72,7 @@ pub struct TokenizerPrint {
 /// beginning and end.
 ///
 /// `head` and `tail` are the first and the last [`ENDS_BYTES`] bytes, all of a shorter shard; `frames` gives the stored
-/// bytes of each block of a zstd shard and its decoded size where the header says it, and nothing for other
-/// shards. An edit in the middle that changes neither shows only in an index or in a frame's checksum.
+/// bytes of each block, and its decoded size where a header says it. An edit in the middle that changes neither shows only in an index or in a frame's checksum.
 pub fn shard_print(
     file: &ShardFile,
     head: &[u8],
@@ -86,6 +85,9 @@ pub fn shard_print(
         Codec::Plain => b"plain",
         Codec::Zstd => b"zstd ",
         Codec::Gzip => b"gzip ",
+        Codec::Parquet => b"parquet",
+        Codec::ArrowFile => b"arrow file",
+        Codec::ArrowStream => b"arrow stream",
     });
     for end in [head, tail] {
         hash.update(&(end.len() as u64).to_le_bytes());

@@ -21,8 +21,7 @@ const REFUSED: &[(&[u8], &str, &str)] = &[
     ),
     (b"\xff\x06\0\0sNaPpY", "snappy", "recompress it as zstd"),
     (b"PK\x03\x04", "a zip archive", "unpack it"),
-    (b"PAR1", "Parquet", "convert it to JSON lines"),
-    (b"ARROW1\0\0", "Arrow IPC", "convert it to JSON lines"),
+    (b"PARE", "encrypted Parquet", "write it without encryption"),
     (b"\xff\xfe", "UTF-16 text", "convert it to UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "convert it to UTF-8"),
 ];
@@ -35,6 +34,14 @@ pub(super) fn detect(file: &File, path: &Path) -> Result<Codec> {
     })?;
     let head = head.get(..filled).unwrap_or_default();
     let codec = of(head)?;
+    if codec.is_columnar() && cfg!(not(feature = "columnar")) {
+        let message = format!(
+            "is {}, and this packmill was built without it",
+            codec.name()
+        );
+        return Err(Error::new(Kind::Recipe, Stage::Corpus, message)
+            .remedy("build it with the feature `columnar`, or convert the shard to JSON lines"));
+    }
     let ending = path.extension().and_then(|ending| ending.to_str());
     if head.is_empty() && matches!(ending, Some("zst" | "zstd" | "gz")) {
         // Not even the smallest frame is empty: this is a copy that was cut at its first byte.
@@ -57,6 +64,16 @@ fn of(head: &[u8]) -> Result<Codec> {
     if head.starts_with(b"\x1f\x8b") {
         return Ok(Codec::Gzip);
     }
+    if head.starts_with(b"PAR1") {
+        return Ok(Codec::Parquet);
+    }
+    if head.starts_with(b"ARROW1\0\0") {
+        return Ok(Codec::ArrowFile);
+    }
+    // The continuation of a stream's first message, and the length of its header; no text in UTF-8 begins so.
+    if head.starts_with(&[0xff; 4]) {
+        return Ok(Codec::ArrowStream);
+    }
     for &(magic, name, remedy) in REFUSED {
         if head.starts_with(magic) {
             let message = format!("is {name}, which is not read");
@@ -64,9 +81,10 @@ fn of(head: &[u8]) -> Result<Codec> {
         }
     }
     if head.contains(&0) {
-        let message = "is neither text nor zstd nor gzip: there is a NUL byte in its first 4 KiB";
-        return Err(Error::new(Kind::Recipe, Stage::Corpus, message)
-            .remedy("shards are JSON lines in UTF-8, plain or compressed with zstd or gzip"));
+        let message = "is neither text nor zstd, gzip, Parquet or Arrow: there is a NUL byte in its first 4 KiB";
+        return Err(Error::new(Kind::Recipe, Stage::Corpus, message).remedy(
+            "shards are JSON lines in UTF-8, plain or compressed with zstd or gzip, Parquet or Arrow IPC",
+        ));
     }
     Ok(Codec::Plain)
 }

@@ -9,8 +9,8 @@ mod paths;
 mod tests;
 
 use crate::error::{Error, Kind, Result, Stage};
-use crate::recipe::{Recipe, SourceConfig};
-use crate::shard::{ShardFile, Stamp};
+use crate::recipe::{Format, Recipe, SourceConfig};
+use crate::shard::{Codec, ShardFile, Stamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,9 @@ impl Source {
             .map(|path| open_shard(path, &common))
             .collect::<Result<Vec<_>>>()?;
         refuse_twice(config, &shards)?;
+        shards
+            .iter()
+            .try_for_each(|shard| check_format(config, shard))?;
         if shards.iter().all(|shard| shard.size_bytes() == 0) {
             return Err(Error::new(
                 Kind::Recipe,
@@ -87,6 +90,30 @@ impl Source {
 /// One file by itself, under the name that it is given here.
 pub fn open_file(path: &Path) -> Result<ShardFile> {
     open_shard(path, Path::new(""))
+}
+
+/// Refuses a shard of another format than the recipe says.
+fn check_format(config: &SourceConfig, shard: &ShardFile) -> Result<()> {
+    let codec = shard.codec;
+    let fits = match config.format {
+        Format::Auto => true,
+        Format::Jsonl => !codec.is_columnar(),
+        Format::Parquet => codec == Codec::Parquet,
+        Format::Arrow => codec.is_columnar() && codec != Codec::Parquet,
+    };
+    // A shard without a byte is of no format, and has no record.
+    if fits || shard.size_bytes() == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "is {}, and the format of source `{}` is {}",
+        codec.name(),
+        config.name,
+        config.format.key()
+    );
+    Err(Error::new(Kind::Recipe, Stage::Corpus, message)
+        .remedy("set sources[].format: auto, or let the globs match shards of one format")
+        .in_shard(&shard.name))
 }
 
 fn open_shard(path: &Path, common: &Path) -> Result<ShardFile> {

@@ -36,6 +36,9 @@ fn sorts_by_path_and_names_below_the_common_folder() {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in [
         ("b/x.jsonl", b"{}".as_slice()),
+        ("c/a.jsonl", b"PAR1.."),
+        ("c/b.jsonl", b"ARROW1\0\0.."),
+        ("c/c.jsonl", b"\xff\xff\xff\xff.."),
         ("a/x.jsonl", b"\x28\xb5\x2f\xfd..".as_slice()),
         ("a/y.jsonl", b"\x1f\x8b.".as_slice()),
         ("a/.hidden.jsonl", b"{}"),
@@ -56,6 +59,12 @@ fn sorts_by_path_and_names_below_the_common_folder() {
             ("a/y.jsonl", Codec::Gzip),
             ("b/x.jsonl", Codec::Plain)
         ]
+    );
+    let found = Source::open(&source(dir.path(), &["c/*"])).unwrap();
+    let codecs: Vec<_> = found.shards.iter().map(|shard| shard.codec).collect();
+    assert_eq!(
+        codecs,
+        [Codec::Parquet, Codec::ArrowFile, Codec::ArrowStream]
     );
     let found = Source::open(&source(dir.path(), &["b/x.jsonl"])).unwrap();
     assert_eq!(found.shards[0].name, "x.jsonl");
@@ -102,7 +111,7 @@ fn refuses_what_is_not_text_and_says_what_to_do() {
     for (bytes, said) in [
         (b"BZh91AY".as_slice(), "bzip2"),
         (b"\xfd7zXZ\0\0", "xz"),
-        (b"PAR1\x15", "Parquet"),
+        (b"PARE\x15", "encrypted Parquet"),
         (b"{\0}\0", "NUL"),
         (b"\xff\xfe{\0", "UTF-16"),
         (b"", "no bytes"),

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::example::{Origin, TokenId};
 use crate::read::open_shards;
 use crate::recipe::{Overlong, Recipe, Strategy};
+use crate::shard::ShardFile;
 use serde::Serialize;
 
 /// Records that are looked at, over all shards of a recipe.
@@ -55,6 +56,8 @@ pub struct SourceEstimate {
     pub shape: String,
     /// Shards.
     pub shards: usize,
+    /// How they are stored, each way once.
+    pub formats: Vec<&'static str>,
     /// Stored bytes.
     pub stored_bytes: u64,
     /// Records looked at, and how many of them were bad.
@@ -109,7 +112,10 @@ impl Estimate {
                 }
                 // What the looked-at part of the shard holds, scaled to the whole of it.
                 let scale = shard.file().size_bytes() as f64 / seen.stored_bytes.max(1) as f64;
-                let records = seen.passed as f64 * scale;
+                let records = match seen.total {
+                    Some(total) => total as f64,
+                    None => seen.passed as f64 * scale,
+                };
                 tally.join(&part, records);
             }
             let limited = config_limit(recipe, index).map_or(1.0, |limit| {
@@ -133,6 +139,7 @@ impl Estimate {
                 name: source.name.clone(),
                 shape: shape.to_string(),
                 shards: source.shards.len(),
+                formats: formats(&source.shards),
                 stored_bytes,
                 sampled: tally.sampled,
                 bad: tally.bad,
@@ -178,6 +185,16 @@ impl Estimate {
         let pools = Warning::pools(recipe, self.records, self.tokens / self.records.max(1));
         pools.into_iter().chain(self.warnings.clone()).collect()
     }
+}
+
+fn formats(shards: &[ShardFile]) -> Vec<&'static str> {
+    let mut formats = Vec::new();
+    for shard in shards.iter().filter(|shard| shard.size_bytes() > 0) {
+        if !formats.contains(&shard.codec.name()) {
+            formats.push(shard.codec.name());
+        }
+    }
+    formats
 }
 
 fn config_limit(recipe: &Recipe, source: usize) -> Option<u64> {

@@ -19,6 +19,8 @@ pub(crate) struct Peek {
     pub(crate) passed: u64,
     /// Stored bytes that these records came from, about.
     pub(crate) stored_bytes: u64,
+    /// Records of the shard, where its footer or headers say it.
+    pub(crate) total: Option<u64>,
 }
 
 /// Looks at about `wanted` records, spread over the shard's blocks.
@@ -27,7 +29,10 @@ pub(crate) fn peek(shard: &LocalShard, wanted: usize, limits: &LimitsConfig) -> 
         shard.read_now(range)
     })?);
     let blocks = table.len().min(BLOCKS).min(wanted as u64).max(1);
-    let mut seen = Peek::default();
+    let mut seen = Peek {
+        total: (0..table.len()).map(|block| table.records_of(block)).sum(),
+        ..Peek::default()
+    };
     for index in 0..blocks {
         let block = index * table.len() / blocks;
         let quota = (wanted as u64 / blocks).max(1);
@@ -70,6 +75,14 @@ fn look(
             }
             Step::Run(run) => {
                 passed += run.records.len() as u64;
+                // Of a block of rows, all are fetched before the first comes.
+                if let Some(rows) = table.records_of(block).filter(|_| passed >= quota as u64) {
+                    passed = rows;
+                    let room = enough.saturating_sub(seen.records.len());
+                    seen.records
+                        .extend(run.iter().take(room).map(|(_, record)| record));
+                    break;
+                }
                 let room = enough - seen.records.len().min(enough);
                 seen.records
                     .extend(run.iter().take(room).map(|(_, record)| record));

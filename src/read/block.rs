@@ -2,10 +2,12 @@
 
 use super::Limits;
 use super::blocks::BlockTable;
+use super::columnar::BlockRows;
 use super::decode::{Decoder, Fault};
 use crate::shard::Codec;
 use bytes::{Buf, Bytes};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Decodes one block after the other of a shard. The stored bytes are asked for in pieces that depend on the
 /// block alone, so that a damaged one gives the same text at every reading.
@@ -23,6 +25,8 @@ pub(super) struct BlockDecoder {
     decoded: u64,
     input: Bytes,
     decoder: Decoder,
+    /// Of a block of rows in columns; then the decoder is not used.
+    rows: Option<BlockRows>,
     /// Whether the decoder may hold text that found no room.
     more: bool,
     scratch: Vec<u8>,
@@ -54,6 +58,7 @@ impl BlockDecoder {
             decoded: 0,
             input: Bytes::new(),
             decoder: Decoder::new(codec, limits.window_log),
+            rows: None,
             more: false,
             scratch: vec![0; limits.scratch_bytes],
             text: 0..0,
@@ -67,7 +72,11 @@ impl BlockDecoder {
         self.stored = table.stored(block).unwrap_or_default();
         self.left = table.decoded_bytes_of(block);
         self.spent = (0, 0);
-        self.chunk_bytes = chunk_bytes;
+        // Columns lie one behind the other: no row can be had before all of them are there.
+        let columnar = table.columnar();
+        self.chunk_bytes = columnar.map_or(chunk_bytes, |_| u64::MAX);
+        self.rows =
+            columnar.map(|columnar| BlockRows::new(Arc::clone(columnar), block, self.limits));
         self.next = self.stored.start;
         self.decoded = self.stored.start;
         self.input = Bytes::new();
@@ -81,6 +90,24 @@ impl BlockDecoder {
         loop {
             if !self.text.is_empty() {
                 return Decoded::Text;
+            }
+            if let Some(rows) = &mut self.rows {
+                if let Some(range) = chunk(self.next, self.stored.end, self.chunk_bytes) {
+                    return Decoded::Need(range);
+                }
+                return match step_rows(rows, &mut self.input, &mut self.scratch) {
+                    Ok(true) => {
+                        let stored = self.stored.end - self.stored.start;
+                        self.spent = (stored, self.spent.1 + self.scratch.len() as u64);
+                        if self.spent.1 > self.limits.most_text(stored) {
+                            return Decoded::Fault(Fault::Ratio(self.limits.ratio));
+                        }
+                        self.text = 0..self.scratch.len();
+                        Decoded::Text
+                    }
+                    Ok(false) => Decoded::End,
+                    Err(fault) => Decoded::Fault(fault),
+                };
             }
             if !self.more && self.input.is_empty() {
                 if let Some(range) = self.chunk(self.next) {
@@ -154,8 +181,19 @@ impl BlockDecoder {
 
     /// Stored bytes of which no text came.
     pub(super) fn rest_bytes(&self) -> u64 {
-        self.stored.end - self.decoded
+        match &self.rows {
+            Some(rows) => rows.rest_bytes(),
+            None => self.stored.end - self.decoded,
+        }
     }
+}
+
+/// Writes the lines of the next rows over `text`; false at the block's end. `input` is taken at the first call.
+fn step_rows(rows: &mut BlockRows, input: &mut Bytes, text: &mut Vec<u8>) -> Result<bool, Fault> {
+    if !input.is_empty() {
+        rows.feed(std::mem::take(input))?;
+    }
+    rows.next(text)
 }
 
 /// The next piece of stored bytes from `start` on.

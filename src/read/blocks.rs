@@ -1,6 +1,7 @@
 //! A shard's blocks: the parts that can be reached alone, found without decoding.
 
 use super::Limits;
+use super::columnar::{Columnar, Unit};
 use super::frames;
 use crate::error::Result;
 use crate::shard::{Codec, ShardFile};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// Where a shard's blocks lie, in file order.
 ///
 /// A zstd shard has one for each frame that is not skippable, a gzip shard is one, plain text has one for
-/// each MiB. What cannot be made out (a shard cut in its middle, bytes that begin no frame) is part of the last
+/// each MiB, Parquet one for each row group and Arrow IPC one for each record batch with rows. What cannot be made out (a shard cut in its middle, bytes that begin no frame) is part of the last
 /// block, whose reader will say what is wrong with it. An empty shard has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockTable {
@@ -26,6 +27,16 @@ enum Layout {
     Fixed(u64),
     Whole,
     Frames(Vec<Frame>),
+    Rows(Arc<Columnar>),
+}
+
+/// What a block's bounds mean for the records at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// Nothing: a record runs on into the next block, and belongs to the one that holds the newline before it.
+    Text,
+    /// A block holds whole records.
+    Rows,
 }
 
 /// One zstd frame.
@@ -68,6 +79,10 @@ impl BlockTable {
                 frames.shrink_to_fit();
                 Layout::Frames(frames)
             }
+            Codec::Parquet | Codec::ArrowFile | Codec::ArrowStream if size_bytes > 0 => {
+                Layout::Rows(Arc::new(Columnar::list(file, read)?))
+            }
+            Codec::Parquet | Codec::ArrowFile | Codec::ArrowStream => Layout::Whole,
         };
         Ok(BlockTable {
             codec: file.codec,
@@ -108,12 +123,40 @@ impl BlockTable {
         self.codec
     }
 
+    /// What its blocks' bounds mean.
+    pub(super) fn bounds(&self) -> Bounds {
+        match self.columnar() {
+            Some(_) => Bounds::Rows,
+            None => Bounds::Text,
+        }
+    }
+
+    /// Of a shard whose rows lie in columns.
+    pub(super) fn columnar(&self) -> Option<&Arc<Columnar>> {
+        match &self.layout {
+            Layout::Rows(columnar) => Some(columnar),
+            _ => None,
+        }
+    }
+
+    /// Records of a block, where footer or headers say it.
+    pub fn records_of(&self, block: u64) -> Option<u64> {
+        self.unit(block).map(|unit| unit.rows)
+    }
+
+    /// Row group or record batch.
+    pub(super) fn unit(&self, block: u64) -> Option<&Unit> {
+        let units = self.columnar()?.units();
+        units.get(usize::try_from(block).ok()?)
+    }
+
     /// Number of blocks.
     pub fn len(&self) -> u64 {
         match &self.layout {
             Layout::Fixed(bytes) => self.size_bytes.div_ceil(*bytes),
             Layout::Whole => u64::from(self.size_bytes > 0),
             Layout::Frames(frames) => frames.len() as u64,
+            Layout::Rows(columnar) => columnar.units().len() as u64,
         }
     }
 
@@ -137,6 +180,7 @@ impl BlockTable {
                 let frame = frames.get(usize::try_from(block).ok()?)?;
                 Some(frame.start..frame.end)
             }
+            Layout::Rows(_) => self.unit(block).map(|unit| unit.start..unit.end),
         }
     }
 
@@ -145,6 +189,10 @@ impl BlockTable {
         match &self.layout {
             Layout::Fixed(_) | Layout::Whole => self.size_bytes,
             Layout::Frames(frames) => frames.iter().map(|frame| frame.end - frame.start).sum(),
+            Layout::Rows(columnar) => {
+                let units = columnar.units().iter();
+                units.map(|unit| unit.end - unit.start).sum()
+            }
         }
     }
 
@@ -157,10 +205,14 @@ impl BlockTable {
                 let sizes = frames.iter().map(|frame| frame.end - frame.start);
                 sizes.max().unwrap_or(0)
             }
+            Layout::Rows(columnar) => {
+                let sizes = columnar.units().iter().map(|unit| unit.end - unit.start);
+                sizes.max().unwrap_or(0)
+            }
         }
     }
 
-    /// Decoded bytes of a block, where its header says it.
+    /// Decoded bytes of a block, where its header says it: of its text, or of its columns.
     pub fn decoded_bytes_of(&self, block: u64) -> Option<u64> {
         match &self.layout {
             Layout::Fixed(_) => self.stored(block).map(|stored| stored.end - stored.start),
@@ -169,6 +221,7 @@ impl BlockTable {
                 let frame = frames.get(usize::try_from(block).ok()?)?;
                 (frame.content != Frame::UNKNOWN).then_some(frame.content)
             }
+            Layout::Rows(_) => self.unit(block).map(|unit| unit.decoded),
         }
     }
 
@@ -180,6 +233,10 @@ impl BlockTable {
             Layout::Frames(frames) => frames.iter().try_fold(0u64, |sum, frame| {
                 (frame.content != Frame::UNKNOWN).then(|| sum.saturating_add(frame.content))
             }),
+            Layout::Rows(columnar) => {
+                let sizes = columnar.units().iter().map(|unit| unit.decoded);
+                Some(sizes.fold(0, u64::saturating_add))
+            }
         }
     }
 }

@@ -59,6 +59,10 @@ pub(super) enum Fault {
     Ratio(u64),
     /// No memory for a decoder.
     Memory,
+    /// More than a fixed cap allows: what it has, as a clause.
+    TooLarge(String),
+    /// Whole, and of a form that is not read: a clause.
+    Unsupported(String),
 }
 
 impl Fault {
@@ -68,6 +72,8 @@ impl Fault {
             Codec::Plain => "text",
             Codec::Zstd => "zstd frame",
             Codec::Gzip => "gzip file",
+            Codec::Parquet => "Parquet row group",
+            Codec::ArrowFile | Codec::ArrowStream => "Arrow record batch",
         };
         let error = |kind, clause: &str| {
             Error::new(
@@ -94,6 +100,10 @@ impl Fault {
             )
             .remedy("it may be a bomb; if it is not, set a larger limits.ratio"),
             Fault::Memory => error(Kind::Internal, "got no memory for a decoder"),
+            Fault::TooLarge(what) => {
+                error(Kind::Limit, &what).remedy("write it in smaller row groups or record batches")
+            }
+            Fault::Unsupported(what) => error(Kind::Corrupt, &what),
         }
     }
 }
@@ -113,6 +123,8 @@ impl Decoder {
                 inflate: Decompress::new_gzip(15),
                 at: Member::First,
             },
+            // Their blocks are decoded as rows: there is no text to stream.
+            Codec::Parquet | Codec::ArrowFile | Codec::ArrowStream => Engine::Plain,
         })
     }
 

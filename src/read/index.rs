@@ -114,12 +114,25 @@ impl<W: Write> LineIndex<W> {
         Ok(Some(self.entries))
     }
 
+    /// The rest that was lost last ends here, and the next line is whole: between blocks of rows.
+    pub(super) fn end_of_rest(&mut self) -> io::Result<()> {
+        match self.line {
+            Line::Rest => self.end_line(0),
+            Line::Blank | Line::Record => Ok(()),
+        }
+    }
+
     /// The shard ends here: a last line without a line end counts. Gives the number of its entries.
     pub(super) fn end_shard(&mut self) -> io::Result<u64> {
         if self.wanted > 0 && (self.at > self.line_start || self.line == Line::Rest) {
             self.end_line(u64::from(self.after_cr))?;
         }
         Ok(self.entries)
+    }
+
+    /// Lines of the shard so far, unreadable rests included.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// The first entry of the shard that is longer than a line may be, known as soon as it is.

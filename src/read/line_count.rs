@@ -1,5 +1,6 @@
 //! How many lines and records belong to each block, counted as the text goes by.
 
+use super::blocks::Bounds;
 use super::lines::is_blank;
 use memchr::memchr;
 
@@ -46,9 +47,12 @@ impl LineCount {
         self.extend(text);
     }
 
-    /// What follows belongs to the next block.
-    pub(super) fn end_of_block(&mut self) {
+    /// What follows belongs to the next block; a line that has begun does where blocks hold whole lines.
+    pub(super) fn end_of_block(&mut self, bounds: Bounds) {
         self.blocks.push(std::mem::take(&mut self.count));
+        if bounds == Bounds::Rows {
+            self.owner = self.blocks.len();
+        }
     }
 
     /// The counts of all blocks; a last line without a newline counts.

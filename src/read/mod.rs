@@ -10,13 +10,18 @@
 //!
 //! [`open_source`] decides between the two. Nothing here knows the order in which blocks are dealt.
 //!
-//! Records are lines, numbered from 0 within their shard. `\r\n` ends a line as `\n` does, a last line needs no
+//! The rows of Parquet and Arrow IPC become lines of JSON as they are decoded. Records are lines, numbered from 0 within their shard. `\r\n` ends a line as `\n` does, a last line needs no
 //! end, and a line of white space holds no record but keeps its number.
 
 mod bad;
 mod block;
 mod blocks;
 mod cache;
+#[cfg(feature = "columnar")]
+mod columnar;
+#[cfg(not(feature = "columnar"))]
+#[path = "columnar/absent.rs"]
+mod columnar;
 mod corpus_order;
 mod decode;
 mod frames;

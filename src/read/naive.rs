@@ -28,6 +28,7 @@ pub(super) fn text(codec: Codec, stored: &[u8]) -> Vec<u8> {
     match codec {
         Codec::Plain => stored.to_vec(),
         Codec::Zstd => zstd::decode_all(stored).unwrap(),
+        Codec::Parquet | Codec::ArrowFile | Codec::ArrowStream => panic!("is no text"),
         Codec::Gzip => {
             let mut text = Vec::new();
             flate2::bufread::MultiGzDecoder::new(stored)

@@ -2,7 +2,7 @@
 //! somebody else fetches.
 
 use super::block::{self, BlockDecoder, Decoded};
-use super::blocks::BlockTable;
+use super::blocks::{BlockTable, Bounds};
 use super::decode::Fault;
 use super::lines::{Emit, Lines, Run};
 use super::sidecar::Sidecar;
@@ -19,13 +19,14 @@ use std::sync::Arc;
 ///
 /// A record belongs to the block that holds the newline before it, and a shard's first record to its first
 /// block. So the reader passes over the block's head up to its first newline, unless the block is the first,
-/// and reads on into the blocks that follow up to the end of its last record. Over all blocks of a shard each
-/// record is read exactly once.
+/// and reads on into the blocks that follow up to the end of its last record. Blocks of rows in columns hold whole
+/// records. Over all blocks of a shard each record is read exactly once.
 ///
 /// What it holds, whatever the block claims to contain: the decoder's window (as large as the block was compressed with,
 /// at most what `limits.window_log` says), one chunk of stored bytes (256 KiB), 128 KiB of text, and two runs; a
 /// longer record (`limits.line_bytes` at most) takes the place of a run. Frames are never held decoded, and given up
-/// where they make more text than `limits.ratio` allows, so a bomb costs little time and no memory.
+/// where they make more text than `limits.ratio` allows, so a bomb costs little time and no memory. Of rows in columns it holds
+/// the block's stored bytes, which are mapped as a rule, and one batch of columns.
 pub struct BlockReader {
     table: Arc<BlockTable>,
     limits: Limits,
@@ -94,10 +95,10 @@ impl BlockReader {
             asked: None,
             verify: None,
             lines: Lines::new(limits),
-            phase: match own.start {
+            phase: match (own.start, table.bounds()) {
                 _ if own.is_empty() => Phase::Finished,
-                0 => Phase::Body,
-                _ => Phase::Head,
+                (0, _) | (_, Bounds::Rows) => Phase::Body,
+                (_, Bounds::Text) => Phase::Head,
             },
             table,
             own,
@@ -180,7 +181,10 @@ impl BlockReader {
         self.decoder.chunk(next).or_else(|| {
             // The block's last record most likely ends in the next block.
             let next = self.table.stored(self.at + 1)?;
-            let wanted = self.phase != Phase::Tail;
+            let wanted = match self.table.bounds() {
+                Bounds::Text => self.phase != Phase::Tail,
+                Bounds::Rows => self.own.contains(&(self.at + 1)),
+            };
             let chunk_bytes = match self.verify {
                 Some(_) => self.limits.chunk_bytes,
                 None => self.chunk_bytes(self.at + 1),
@@ -263,6 +267,12 @@ impl BlockReader {
 
     fn end_of_block(&mut self) {
         let next = self.at + 1;
+        if self.table.bounds() == Bounds::Rows {
+            return match next >= self.own.end {
+                true => self.finish(),
+                false => self.open(next),
+            };
+        }
         match self.phase {
             Phase::Head if next >= self.own.end => self.finish(),
             Phase::Body | Phase::Tail if next >= self.table.len() => {
@@ -291,7 +301,10 @@ impl BlockReader {
         if self.phase == Phase::Tail || self.at + 1 >= self.own.end {
             self.finish();
         } else {
-            self.phase = Phase::Head;
+            self.phase = match self.table.bounds() {
+                Bounds::Text => Phase::Head,
+                Bounds::Rows => Phase::Body,
+            };
             self.open(self.at + 1);
         }
     }

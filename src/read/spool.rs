@@ -1,10 +1,11 @@
 //! A held source, read through once: its text decoded into one file, and the index of its lines.
 //!
 //! Plain shards stay where they lie and are only indexed. Where every frame says how long its text is, frames
-//! are decoded on several threads, each to its place in the file; else one after the other.
+//! are decoded on several threads, each to its place in the file; else one after the other, as rows in columns are,
+//! whose text is as long as it turns out.
 
 use super::block::{BlockDecoder, Decoded};
-use super::blocks::BlockTable;
+use super::blocks::{BlockTable, Bounds};
 use super::cache::failed;
 use super::decode::Fault;
 use super::index::{LineIndex, Wanted};
@@ -32,6 +33,11 @@ const GROUP_BYTES: u64 = 64 << 20;
 
 /// How much text is indexed at a time.
 const INDEX_CHUNK_BYTES: u64 = 1 << 20;
+
+/// How many times `hold` the JSON lines of rows in columns may be. Names of fields stand in every line, and a value that
+/// is stored once for a thousand rows stands in all of them; so text of some times the columns' bytes is usual, and a
+/// bound must be.
+const TEXT_A_COLUMN_BYTE: u64 = 8;
 
 /// What is in a spool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +175,11 @@ impl Input<'_> {
             shard.sequential();
         }
         let contents = match self.decoded_bytes() {
-            Some(bytes) if bytes <= self.options.hold && self.options.limit.is_none() => {
+            Some(bytes)
+                if bytes <= self.options.hold
+                    && self.options.limit.is_none()
+                    && self.tables.iter().all(|t| t.bounds() == Bounds::Text) =>
+            {
                 self.write_at_known_places(&text, index, bytes)?
             }
             _ => self.write_in_turn(&text, index)?,
@@ -188,14 +198,19 @@ impl Input<'_> {
         let (mut found, mut entries) = (Findings::default(), Vec::new());
         // The text file's length, and what the shards before decode to, up to `limit`.
         let (mut spooled, mut before) = (0, 0);
+        let most_text = self.options.hold.saturating_mul(TEXT_A_COLUMN_BYTE);
+        let mut text_of_rows = 0u64;
         for (at, (shard, table)) in self.shards.iter().zip(self.tables).enumerate() {
             let plain = table.codec() == Codec::Plain;
             self.indexed(index.begin_shard(if plain { 0 } else { spooled }))?;
             let mut decoder = BlockDecoder::new(table.codec(), self.limits);
+            // Of rows in columns: what those before the block decode to.
+            let mut columns = 0u64;
             for block in 0..table.len() {
                 if index.wanted() == Wanted::Enough {
                     break;
                 }
+                let first = index.entries();
                 decoder.begin(table, block, self.limits.chunk_bytes);
                 loop {
                     match decoder.step() {
@@ -204,9 +219,17 @@ impl Input<'_> {
                         Decoded::Text => {
                             let len = decoder.text().len();
                             let wanted = self.index(&mut index, decoder.text(), at, &mut found)?;
-                            let decoded = before + index.shard_bytes();
-                            if decoded > self.options.hold {
-                                return Ok(Contents::too_large(decoded));
+                            let decoded = match table.unit(block) {
+                                Some(unit) => {
+                                    text_of_rows += len as u64;
+                                    columns + unit.decoded_of(index.entries() - first)
+                                }
+                                None => index.shard_bytes(),
+                            };
+                            let decoded = before + decoded;
+                            if decoded > self.options.hold || text_of_rows > most_text {
+                                let beyond = self.options.hold.saturating_add(1);
+                                return Ok(Contents::too_large(decoded.max(beyond)));
                             }
                             if !plain {
                                 self.spooled(text.write_all_at(decoder.text(), spooled))?;
@@ -227,13 +250,22 @@ impl Input<'_> {
                                 compressed_bytes: decoder.rest_bytes(),
                             };
                             self.book(gap, &mut index, &mut found)?;
+                            if table.bounds() == Bounds::Rows {
+                                self.indexed(index.end_of_rest())?;
+                            }
                             break;
                         }
                     }
                 }
+                if let Some(unit) = table.unit(block) {
+                    columns += unit.decoded_of(index.entries() - first);
+                }
             }
             entries.push(self.end_shard(&mut index, at, &mut found)?);
-            before += index.shard_bytes();
+            before += match table.bounds() {
+                Bounds::Text => index.shard_bytes(),
+                Bounds::Rows => columns,
+            };
         }
         Ok(Contents {
             decoded_bytes: before,

@@ -19,16 +19,12 @@ pub(super) fn chosen(choices: &'static [Choice], text: &str) -> Result<&'static 
     let Some(choice) = choices.iter().find(|choice| choice.name == text) else {
         return Err(wrong(&Shape::Choice(choices), &Tree::Text(text.to_owned())));
     };
-    match (choice.later, choice.body) {
-        (Some(instead), _) => {
-            let message = format!("{} is not built yet; {instead}", choice.name);
-            Err(Fault::new(None, "", message))
-        }
-        (None, Some(_)) => {
+    match choice.body {
+        Some(_) => {
             let message = format!("expected {}, found {} alone", choice.shown(), choice.name);
             Err(Fault::new(None, "", message))
         }
-        (None, None) => Ok(choice.name),
+        None => Ok(choice.name),
     }
 }
 

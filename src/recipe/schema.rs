@@ -78,8 +78,7 @@ fn shape(of: &Shape) -> Value {
         }
         Shape::Text(_) => json!({"type": "string", "minLength": 1}),
         Shape::Choice(choices) => {
-            let built = choices.iter().filter(|choice| choice.later.is_none());
-            json!({"oneOf": built.map(choice).collect::<Vec<Value>>()})
+            json!({"oneOf": choices.iter().map(choice).collect::<Vec<Value>>()})
         }
         Shape::List { of, .. } => json!({"type": "array", "items": shape(of), "minItems": 1}),
         Shape::Named { of, .. } => json!({"type": "object", "additionalProperties": shape(of)}),

@@ -97,8 +97,6 @@ pub(super) struct Choice {
     pub(super) doc: &'static str,
     /// What it needs to know: written `{name: {…}}` then.
     pub(super) body: Option<&'static Section>,
-    /// Where it is not built yet: what to do instead.
-    pub(super) later: Option<&'static str>,
 }
 
 /// An optional key.
@@ -129,18 +127,12 @@ pub(super) const fn choice(name: &'static str, doc: &'static str) -> Choice {
         name,
         doc,
         body: None,
-        later: None,
     }
 }
 
 impl Choice {
     pub(super) const fn with(mut self, body: &'static Section) -> Choice {
         self.body = Some(body);
-        self
-    }
-
-    pub(super) const fn later(mut self, instead: &'static str) -> Choice {
-        self.later = Some(instead);
         self
     }
 
@@ -223,12 +215,8 @@ impl Shape {
             ),
             Shape::Text(text) => text.expected().to_owned(),
             Shape::Choice(choices) => {
-                let built: Vec<String> = choices
-                    .iter()
-                    .filter(|choice| choice.later.is_none())
-                    .map(Choice::shown)
-                    .collect();
-                match built.as_slice() {
+                let shown: Vec<String> = choices.iter().map(Choice::shown).collect();
+                match shown.as_slice() {
                     [one] => one.clone(),
                     several => format!("one of {}", several.join(", ")),
                 }

@@ -48,11 +48,27 @@ pub struct SourceConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// By ending and content.
+    /// By magic bytes.
     #[default]
     Auto,
     /// One JSON object a line.
     Jsonl,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow IPC, files and streams.
+    Arrow,
+}
+
+impl Format {
+    /// As it is written in a recipe.
+    pub fn key(self) -> &'static str {
+        match self {
+            Format::Auto => "auto",
+            Format::Jsonl => "jsonl",
+            Format::Parquet => "parquet",
+            Format::Arrow => "arrow",
+        }
+    }
 }
 
 /// How a row is to be understood.
@@ -151,12 +167,10 @@ pub(super) static KEYS: Section = Section {
         key(
             "format",
             Shape::Choice(&[
-                choice("auto", "By ending and content; compression by magic bytes."),
+                choice("auto", "By magic bytes, as compression is found."),
                 choice("jsonl", "One JSON object a line."),
-                choice("parquet", "Apache Parquet.")
-                    .later("write the shards as JSON lines, plain or compressed"),
-                choice("arrow", "Apache Arrow IPC.")
-                    .later("write the shards as JSON lines, plain or compressed"),
+                choice("parquet", "Apache Parquet."),
+                choice("arrow", "Apache Arrow IPC, files and streams."),
             ]),
             "File format.",
         ),

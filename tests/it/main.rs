@@ -12,6 +12,9 @@
 
 mod corpus; // what tests stream: a tiny tokenizer, a template, chats, shards in every codec
 
+#[cfg(feature = "columnar")]
+mod columnar; // Parquet and Arrow IPC: the stream of the same rows as JSON lines
+
 mod checkpoints; // the same from the command line: ranks, --resume, refusals
 mod cli; // the command line: exit codes, --json, files written
 mod faults; // damaged inputs: one clear error that names shard and record, or a counted drop

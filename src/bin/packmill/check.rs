@@ -35,10 +35,11 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     for source in &estimate.sources {
         writeln!(
             out,
-            "source     {}: {} rows, {} shards, {} stored, about {} records",
+            "source     {}: {} rows, {} shards ({}), {} stored, about {} records",
             source.name,
             source.shape,
             source.shards,
+            source.formats.join(", "),
             bytes(source.stored_bytes),
             short(source.records),
         )?;

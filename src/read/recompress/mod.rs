@@ -93,8 +93,8 @@ pub struct Recompressed {
     pub written_bytes: u64,
 }
 
-/// The name of what [`recompress`] makes of a shard: without `.gz` or `.zst`, with `.zst`; in `folder`, else beside
-/// the shard.
+/// The name of what [`recompress`] makes of a shard: without `.gz` or `.zst`, with `.zst`, and `.jsonl.zst` instead of
+/// `.parquet` or `.arrow`; in `folder`, else beside the shard.
 ///
 /// Refuses a name that would be the shard's own.
 pub fn recompressed_path(shard: &Path, folder: Option<&Path>) -> Result<PathBuf> {
@@ -107,6 +107,11 @@ pub fn recompressed_path(shard: &Path, folder: Option<&Path>) -> Result<PathBuf>
         true => shard.file_stem().unwrap_or(name).to_owned(),
         false => name.to_owned(),
     };
+    let columnar = [Some("parquet".as_ref()), Some("arrow".as_ref())].contains(&shard.extension());
+    if columnar {
+        name = shard.file_stem().map_or(name, ToOwned::to_owned);
+        name.push(".jsonl");
+    }
     name.push(".zst");
     let path = match folder {
         Some(folder) => folder.join(&name),
@@ -120,7 +125,7 @@ pub fn recompressed_path(shard: &Path, folder: Option<&Path>) -> Result<PathBuf>
     Ok(path)
 }
 
-/// Writes a shard's text, byte for byte, to `target` as zstd frames with content size and checksum.
+/// Writes a shard's text, byte for byte, or the JSON lines of its rows to `target` as zstd frames with content size and checksum.
 ///
 /// Frames are cut before the newline in front of a record, so that each holds exactly the records that belong
 /// to it. A line that is longer than a record may be (64 MiB) is in several frames, and as unreadable as it was.
@@ -205,7 +210,7 @@ fn write(
         mut frames,
     } = rewrite;
     cutter.finish(&mut |part| frames.write(part))?;
-    lines.end_of_block();
+    lines.end_of_block(table.bounds());
     let done = frames.finish()?;
     Ok(Recompressed {
         records: lines.finish().iter().map(|count| count.records).sum(),

@@ -3,7 +3,7 @@
 use super::{Block, BlockCheck, Ends, Hash, Sidecar};
 use crate::error::{Error, Result};
 use crate::read::Limits;
-use crate::read::blocks::BlockTable;
+use crate::read::blocks::{BlockTable, Bounds};
 use crate::read::line_count::LineCount;
 use crate::read::local::LocalShard;
 use crate::read::walk::{Depth, Visitor, walk};
@@ -33,6 +33,7 @@ impl Sidecar {
             hasher: Box::new(Xxh3::new()),
             hashes: Vec::new(),
             lines: LineCount::default(),
+            bounds: table.bounds(),
         };
         walk(shard, &table, limits, Depth::Text, &mut index, progress)?;
         let counts = index.lines.finish();
@@ -88,6 +89,7 @@ struct Index {
     hasher: Box<Xxh3>,
     hashes: Vec<Hash>,
     lines: LineCount,
+    bounds: Bounds,
 }
 
 impl Visitor for Index {
@@ -104,7 +106,7 @@ impl Visitor for Index {
     fn end_of_block(&mut self) -> Result<()> {
         self.hashes.push(Hash::from(self.hasher.digest128()));
         self.hasher.reset();
-        self.lines.end_of_block();
+        self.lines.end_of_block(self.bounds);
         Ok(())
     }
 }

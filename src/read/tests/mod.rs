@@ -175,7 +175,6 @@ pub(super) fn shards() -> impl Strategy<Value = (Codec, Vec<u8>, Vec<u8>)> {
         cuts.sort_unstable();
         let parts = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]);
         let stored: Vec<u8> = match codec {
-            Codec::Plain => text.clone(),
             Codec::Gzip => parts.flat_map(member).collect(),
             Codec::Zstd => {
                 let mut stored = Vec::new();
@@ -194,6 +193,7 @@ pub(super) fn shards() -> impl Strategy<Value = (Codec, Vec<u8>, Vec<u8>)> {
                 }
                 stored
             }
+            _ => text.clone(),
         };
         (codec, text, stored)
     })

@@ -170,13 +170,7 @@ fn sources_and_tokenizer_are_looked_into() {
         ),
         (
             "m",
-            "{name: b, paths: [b], format: parquet}",
-            4,
-            "sources[1].format",
-        ),
-        (
-            "m",
-            "{name: b, paths: [b], format: arrow}",
+            "{name: b, paths: [b], format: csv}",
             4,
             "sources[1].format",
         ),
@@ -262,17 +256,6 @@ fn what_was_probably_meant_is_named() {
             .message
             .starts_with("unknown key, expected one of version, seed, tokenizer")
     );
-}
-
-#[test]
-fn what_is_not_built_says_so_and_what_to_do() {
-    let text = "tokenizer: org/m\nsources: [{name: a, paths: [a], format: parquet}]\n";
-    let faults = parse(text).unwrap_err().faults;
-    let [fault] = &faults[..] else {
-        panic!("{faults:?}")
-    };
-    let instead = "parquet is not built yet; write the shards as JSON lines";
-    assert!(fault.message.starts_with(instead), "{fault}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ prop_compose! {
         paths in vec("/[a-z]{1,8}/[a-z \"'#:{}?*é]{1,8}".prop_filter("a glob", |path| !path.contains("**")), 1..3),
         weight in 1u64..=1_000_000_000_000,
         limit in option::of(1u64..),
-        format in select(vec![Format::Auto, Format::Jsonl]),
+        format in select(vec![Format::Auto, Format::Jsonl, Format::Parquet, Format::Arrow]),
         kind in select(vec![RowKind::Auto, RowKind::Chat, RowKind::PromptCompletion, RowKind::Tokens]),
         messages in filled(),
         roles in btree_map(filled(), filled(), 0..3),
