@@ -130,6 +130,11 @@ impl<W: Write> LineIndex<W> {
         Ok(self.entries)
     }
 
+    /// Lines of the shard so far, unreadable rests included.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
     /// The first entry of the shard that is longer than a line may be, known as soon as it is.
     pub(super) fn long(&self) -> Option<u64> {
         self.long
