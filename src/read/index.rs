@@ -145,11 +145,6 @@ impl<W: Write> LineIndex<W> {
         self.line != Line::Rest && self.at - self.line_start > self.limits.line_bytes as u64 + 1
     }
 
-    /// Lines of the shard so far, unreadable rests included.
-    pub(super) fn entries(&self) -> u64 {
-        self.entries
-    }
-
     /// Bytes of the shard's text so far, up to the last record that is wanted.
     pub(super) fn shard_bytes(&self) -> u64 {
         self.at - self.shard_start
