@@ -174,14 +174,16 @@ proptest! {
     }
 }
 
+/// A frame whose checksum does not fit.
+fn damaged(text: &[u8]) -> Vec<u8> {
+    let mut frame = frame(text);
+    let last = frame.len() - 1;
+    frame[last] ^= 1;
+    frame
+}
+
 #[test]
 fn two_unreadable_rests_in_a_row_are_two_entries() {
-    let damaged = |text: &[u8]| {
-        let mut frame = frame(text);
-        let last = frame.len() - 1;
-        frame[last] ^= 1;
-        frame
-    };
     let middle = [damaged(b"b\nb"), damaged(b"ccc"), damaged(b"")].concat();
     let stored = [frame(b"a\na"), middle, frame(b"d\ne\n")].concat();
     let unsized_too = [unsized_frame(b"x\n"), stored.clone()].concat();
@@ -343,12 +345,6 @@ fn a_cache_folder_that_cannot_be_written_is_named_with_remedies() {
 
 #[test]
 fn unreadable_rests_of_several_shards_all_have_their_entries() {
-    let damaged = |text: &[u8]| {
-        let mut frame = frame(text);
-        let last = frame.len() - 1;
-        frame[last] ^= 1;
-        frame
-    };
     let shard = |first: &[u8]| [damaged(first), frame(b"b\n"), damaged(b"c\n")].concat();
     let (one, other) = (shard(b"a\n"), shard(b"d\n"));
     let shards = [
