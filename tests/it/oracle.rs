@@ -132,8 +132,12 @@ impl Oracle {
             }
             mode => format!("{{train: {mode}}}"),
         };
+        // Templates that print the date print the reference's own.
+        let today = Command::new("date").arg("+%Y-%m-%d").output().unwrap();
+        let today = String::from_utf8(today.stdout).unwrap();
+        let today = today.trim();
         let text = format!(
-            "version: 1\ntokenizer: {tokenizer:?}\ntemplate: {{path: {template:?}, now: 2026-11-24T00:00:00}}\nmask: {mask}\nsources:\n  - name: c\n    paths: [rows.jsonl]\non_bad_record: {{skip: {{max_fraction: 1}}}}\n"
+            "version: 1\ntokenizer: {tokenizer:?}\ntemplate: {{path: {template:?}, now: {today}T00:00:00}}\nmask: {mask}\nsources:\n  - name: c\n    paths: [rows.jsonl]\non_bad_record: {{skip: {{max_fraction: 1}}}}\n"
         );
         let recipe = Recipe::parse(&text, dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
         let model = Arc::new(Model::load(&recipe).unwrap());
