@@ -65,7 +65,6 @@ fn a_tokenizer_that_is_none() {
 #[test]
 fn a_pipe_in_the_place_of_a_tokenizer_or_a_template() {
     for name in [
-        "tokenizer/tokenizer.json",
         "tokenizer/tokenizer_config.json",
         "tokenizer/chat_template.jinja",
         "own.jinja",

@@ -9,8 +9,8 @@ use packmill::{Error, Kind, Stage};
 use std::path::{Path, PathBuf};
 
 /// What the names of shards end with, in a folder that may hold other files too.
-const SHARDS: [&str; 9] = [
-    ".jsonl", ".ndjson", ".json", ".zst", ".zstd", ".gz", ".parquet", ".arrow", ".feather",
+const SHARDS: [&str; 8] = [
+    ".jsonl", ".ndjson", ".zst", ".zstd", ".gz", ".parquet", ".arrow", ".feather",
 ];
 
 /// What is to be verified.
