@@ -26,7 +26,7 @@ pub(crate) fn run(recipe: &Path, cache: &Path) {
     };
     let recipe = Recipe::load(recipe).unwrap();
     let model = Arc::new(Model::load(&recipe));
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_seconds());
     let end = match &*model {
         Ok(_) => match stream(recipe, cache) {
             Ok(()) => "ended".to_owned(),
@@ -38,10 +38,14 @@ pub(crate) fn run(recipe: &Path, cache: &Path) {
     done.store(true, Relaxed);
     looking.join().unwrap();
     let anon_bytes = peak.load(Relaxed);
-    println!(
-        "{}",
-        serde_json::json!({"seconds": seconds, "anon_bytes": anon_bytes, "end": end})
-    );
+    let cpu = cpu_seconds() - cpu;
+    let said = serde_json::json!({
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "anon_bytes": anon_bytes,
+        "end": end,
+    });
+    println!("{said}");
 }
 
 fn stream(recipe: Recipe, cache: &Path) -> Result<()> {
@@ -59,4 +63,16 @@ fn anon_bytes() -> u64 {
         .find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Time that all threads of this process have computed, as far as Linux counts it: in hundredths.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in brackets may have blanks in it.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
 }

@@ -189,7 +189,10 @@ mod tests {
     use crate::shard::Codec;
     use proptest::prelude::*;
 
-    fn all(codec: Codec, stored: &[u8]) -> (Vec<(u64, u64, Option<Vec<u8>>)>, u64) {
+    /// Line, first byte, and text, or none of what is wrong.
+    type Seen = (u64, u64, Option<Vec<u8>>);
+
+    fn all(codec: Codec, stored: &[u8]) -> (Vec<Seen>, u64) {
         let folder = tempfile::tempdir().unwrap();
         let file = write_shard(folder.path(), "shard", codec, stored);
         let shard = open_shards(&[file], Io::Pread).unwrap().remove(0);
