@@ -42,7 +42,7 @@ pub struct VerifiedShard {
 pub struct Finding {
     /// What, where, and what to do about it.
     pub error: Error,
-    /// Where its record begins: byte of the shard's decoded text; none where it is the whole shard's.
+    /// Where its record begins: byte of the shard's decoded text; none where it is the whole shard's, or rows lie in columns.
     pub byte: Option<u64>,
 }
 
@@ -219,6 +219,7 @@ impl Pass<'_> {
             |bytes| progress(bytes).inspect_err(|error| broken_off = Some(error.clone()));
         let mut looker = Looker {
             look: self.look,
+            columnar: file.codec.is_columnar(),
             rows: None,
             scratch: Scratch::default(),
         };
@@ -251,6 +252,8 @@ impl Pass<'_> {
 /// Looks at one shard's records.
 struct Looker<'a> {
     look: &'a Look<'a>,
+    /// Whether no byte of the shard is a record's first.
+    columnar: bool,
     /// Once the shape is known.
     rows: Option<RowReader>,
     scratch: Scratch,
@@ -275,7 +278,7 @@ impl Looker<'_> {
         };
         if let Some(error) = error {
             verified.bad += 1;
-            verified.find(error, Some(byte));
+            verified.find(error, Some(byte).filter(|_| !self.columnar));
         }
     }
 

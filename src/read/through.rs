@@ -1,7 +1,7 @@
 //! A shard from front to back, whatever is wrong with it: every record with the byte where it begins.
 
 use super::block::{BlockDecoder, Decoded};
-use super::blocks::BlockTable;
+use super::blocks::{BlockTable, Bounds};
 use super::lines::{Emit, Lines, is_blank};
 use super::local::LocalShard;
 use super::{Bad, Limits, Lost};
@@ -19,7 +19,7 @@ pub enum Met {
     Record {
         /// Its line, counted from 0, blank ones included.
         line: u64,
-        /// Where it begins: byte of the shard's decoded text.
+        /// Where it begins: byte of the shard's decoded text; of a shard in columns, of the JSON lines that its rows are.
         byte: u64,
         /// Without its line end.
         text: Bytes,
@@ -82,7 +82,8 @@ pub(super) fn read_through_within(
                     walk.lines
                         .abandon_line(error, Lost::Rest { compressed_bytes });
                     walk.begun = None;
-                    walk.lost = true;
+                    // Blocks of rows hold whole records.
+                    walk.lost = table.bounds() == Bounds::Text;
                     walk.meet()?;
                     break;
                 }

@@ -6,6 +6,7 @@ mod corpus;
 use crate::args;
 use anyhow::Result;
 use packmill::{Error, Kind, Stage};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What the names of shards end with, in a folder that may hold other files too.
@@ -40,6 +41,9 @@ fn target(args: &args::Verify) -> Result<Target> {
             false => Ok(Target::Checkpoints),
         };
     }
+    if is_step(path.file_name()) {
+        return Ok(Target::Checkpoints);
+    }
     if !path.is_dir() {
         let ending = path.extension().and_then(|ending| ending.to_str());
         return Ok(match ending {
@@ -63,8 +67,13 @@ fn target(args: &args::Verify) -> Result<Target> {
 /// Whether a folder holds checkpoints: `step-NNNNNNNN`.
 fn has_steps(folder: &Path) -> bool {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names = entries.map(|entry| entry.file_name());
-    names.any(|name| name.as_encoded_bytes().starts_with(b"step-"))
+    let mut entries = entries;
+    entries.any(|entry| is_step(Some(&entry.file_name())))
+}
+
+/// Whether a name is that of one step's checkpoint, there or not.
+fn is_step(name: Option<&OsStr>) -> bool {
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"step-"))
 }
 
 /// All shards below a folder, by their names; indexes and hidden files are none.
