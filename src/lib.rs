@@ -57,6 +57,8 @@ pub mod stats;
 
 pub mod places;
 
+mod small_file;
+
 pub use error::{Error, Kind, Result, Stage};
 pub use example::{Cursor, Ends, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
 pub use pipeline::Loader;

@@ -11,6 +11,7 @@
 //! - [`fingerprint`]: which stream it is; [`fork`]: a checkpoint carried into another, its pools fitted anew by `refit`;
 //! - [`Samples`]: what each record becomes, in corpus order; [`Estimate`]: about how long an epoch is;
 //! - `probe`, `signs`: what gives cause for a [`Warning`], before the first record and as they come.
+//! - [`verify_recipe`]: what is wrong with a corpus, and where.
 
 mod model;
 mod templates;
@@ -62,6 +63,7 @@ mod refit;
 
 mod estimate;
 mod samples;
+mod verify;
 
 mod probe;
 mod signs;
@@ -79,4 +81,5 @@ pub use samples::{Sample, Samples};
 pub use sources::{SourceSummary, Sources};
 pub use split::Side;
 pub use templates::Templates;
+pub use verify::{Finding, VerifiedShard, verify_recipe, verify_shards};
 pub use warning::Warning;

@@ -4,6 +4,7 @@ use crate::checkpoint::hash_of_texts;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::{LimitsConfig, TemplateConfig};
 use crate::render::{ChatTemplate, FolderTemplates, TemplateContext, TemplateLimits};
+use crate::small_file;
 use crate::tokenize::LoadedTokenizer;
 
 /// Compiled templates and the rule that chooses between them.
@@ -50,7 +51,7 @@ impl Templates {
             )
         };
         if let Some(path) = &config.path {
-            let source = std::fs::read_to_string(path).map_err(|e| {
+            let source = small_file::read_text(path).map_err(|e| {
                 Error::new(
                     Kind::Recipe,
                     Stage::Render,

@@ -390,7 +390,7 @@ fn unread(bad: Bad) -> Outcome {
 }
 
 /// Runs one record's work; a panic becomes an error.
-fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
+pub(super) fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
     // What a panic may leave half-written is the scratch, which the next record overwrites.
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Outcome::Fatal(panicked(panic.as_ref())))

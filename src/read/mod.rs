@@ -41,6 +41,7 @@ mod shard;
 pub mod sidecar;
 mod source;
 mod spool;
+mod through;
 mod verify;
 mod walk;
 
@@ -62,6 +63,7 @@ pub use reader::{BlockReader, Step};
 pub use runtime::{Ahead, ReadAhead};
 pub use shard::Shard;
 pub use source::{SourceBlocks, Streamed, open_source};
+pub use through::{Met, read_through};
 
 use crate::order::runs::{RUN_BYTES, RUN_RECORDS};
 use crate::recipe::{Io, LimitsConfig, OnBadRecord};

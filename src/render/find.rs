@@ -8,13 +8,10 @@
 //! 3. `chat_template.json`, which old processors wrote and only Transformers' processors read.
 
 use crate::error::{Error, Kind, Result, Stage};
+use crate::small_file;
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Largest file that is read for a template. A tokenizer_config.json with a large added vocabulary has
-/// a few MiB.
-const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The name that a template has when nobody names it.
 const DEFAULT: &str = "default";
@@ -201,25 +198,13 @@ impl FolderTemplates {
 
 /// The text of a file; none if there is no such file.
 fn read_text(path: &Path) -> Result<Option<String>> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
+    let bytes = match small_file::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(error) => return Err(io_error(path, error)),
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| io_error(path, error))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::new(
-            Kind::Limit,
-            Stage::Render,
-            format!("{} is larger than {MAX_FILE_BYTES} bytes", path.display()),
-        )
-        .remedy("set template.path to a Jinja file"));
-    }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => Err(Error::new(

@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
 use crate::recipe::TokenizerConfig;
+use crate::small_file;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +93,7 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
         Some(folder) => Settings::read(folder)?,
         None => Settings::default(),
     };
-    let bytes = std::fs::read(&located.tokenizer).map_err(|error| {
+    let bytes = small_file::read(&located.tokenizer).map_err(|error| {
         Error::new(
             Kind::Io,
             Stage::Tokenize,

@@ -6,6 +6,7 @@
 //! `added_tokens_decoder`.
 
 use crate::error::{Error, Kind, Result, Stage};
+use crate::small_file;
 use serde_json::{Map, Value};
 use std::path::Path;
 use tokenizers::AddedToken;
@@ -353,7 +354,7 @@ fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
             format!("{}: {what}", path.display()),
         )
     };
-    let text = match std::fs::read(path) {
+    let text = match small_file::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {

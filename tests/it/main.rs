@@ -32,5 +32,6 @@ mod selection; // filter, split, duplicates: what a plain loop over the rows kee
 mod shutdown; // early drop, slow consumers, foreign runtimes: a clean join, never a hang
 mod special_tokens; // what rows spell: tokens, text, or bad records
 mod untagged; // spans of templates without generation tags, beside their tagged twins
-mod warnings;
-mod weights; // what rows say of the loss: weights of messages, parts, characters and tokens // each warning brought about by its cause, and by nothing else
+mod verify; // verify of a corpus: what is wrong, where
+mod warnings; // each warning brought about by its cause, and by nothing else
+mod weights; // what rows say of the loss: weights of messages, parts, characters and tokens

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Index(Index),
     /// Write shards again with the same records, as zstd of many small frames
     Recompress(Recompress),
-    /// Check a folder of checkpoints, and with --recipe whether the stream is still the same
+    /// Read a corpus through and say what is wrong, where; or check a folder of checkpoints
     Verify(Verify),
     /// Carry a checkpoint into a changed recipe: other weights, rows, masks, a source more or less
     Fork(Fork),
@@ -161,11 +161,17 @@ pub(crate) struct Inspect {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    long_about = "Read a recipe's corpus through, or single shards, and say what is wrong: shard, record, byte, what to do. \
+                  With a recipe every record is read, rendered, tokenized and masked as a stream would do it; without one \
+                  it is read and its row understood. A folder of checkpoints is checked instead: whether its newest is \
+                  whole, and with --recipe whether it is of that recipe's stream. The exit code is 1 where something is wrong."
+)]
 pub(crate) struct Verify {
-    /// A folder of checkpoints, or of one step in it
-    #[arg(value_hint = ValueHint::DirPath)]
+    /// A recipe (.yaml), a shard, a folder of shards, or a folder of checkpoints or of one step in it
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
-    /// The recipe whose stream it should be
+    /// Of checkpoints: the recipe whose stream it should be
     #[arg(long, value_name = "RECIPE", value_hint = ValueHint::FilePath)]
     pub(crate) recipe: Option<PathBuf>,
     /// Print as one JSON object

@@ -61,6 +61,31 @@ fn a_tokenizer_that_is_none() {
     assert!(error.to_string().contains("tokenizer"), "{error}");
 }
 
+/// To open a pipe would wait for its writer, whatever it is named for.
+#[test]
+fn a_pipe_in_the_place_of_a_tokenizer_or_a_template() {
+    for name in [
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/chat_template.jinja",
+        "own.jinja",
+    ] {
+        let corpus = Corpus::with_chats(5);
+        let _ = std::fs::remove_file(corpus.path(name));
+        let made = Command::new("mkfifo").arg(corpus.path(name)).status();
+        assert!(made.unwrap().success());
+        let own = if name.starts_with("own") {
+            "template: own.jinja"
+        } else {
+            ""
+        };
+        let error = refused(&corpus, "chats.jsonl", own).to_string();
+        assert!(
+            error.contains("not a regular file") && error.contains(name),
+            "{name}: {error}"
+        );
+    }
+}
+
 #[test]
 fn a_recipe_with_ten_faults_names_all_ten() {
     let text = "version: 2

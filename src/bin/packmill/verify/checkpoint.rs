@@ -1,4 +1,4 @@
-//! `packmill verify`: whether the newest checkpoint is whole, and of the stream that a recipe gives.
+//! A folder of checkpoints: whether the newest checkpoint is whole, and of the stream that a recipe gives.
 
 use crate::args;
 use crate::show::number::exact;
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
 
-pub(crate) fn run(args: &args::Verify) -> Result<()> {
+pub(super) fn run(args: &args::Verify) -> Result<()> {
     let (mut folder, step) = Folder::named(&args.path);
     let found = folder.find(step)?;
     let whole = merge(found.states)?;
