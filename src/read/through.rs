@@ -238,12 +238,12 @@ mod tests {
             met,
             [
                 (0, 0, text(b"a")),
-                (1, 2, text(b"b")),
-                // The rest of the block begins with the line that it breaks off in, and swallows `d`.
-                (2, 4, None),
+                // The checksum is read with the text, so nothing of the block is believed. The rest begins with its
+                // first line, and swallows `d`.
+                (1, 2, None),
                 // Too long.
-                (3, 9, None),
-                (6, 73, text(b"e")),
+                (2, 4, None),
+                (5, 68, text(b"e")),
             ]
         );
     }

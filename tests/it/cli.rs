@@ -1,6 +1,6 @@
 //! The command line: exit codes, `--json`, files written.
 
-use crate::corpus::{Corpus, SMALL, TEMPLATE};
+use crate::corpus::{Corpus, SMALL, TEMPLATE, holds_no_file};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -329,36 +329,22 @@ fn an_interrupted_stream_reports_what_it_delivered() {
 #[test]
 #[cfg(target_os = "linux")]
 fn an_interrupt_before_the_stream_ends_the_process() {
-    use std::os::unix::fs::OpenOptionsExt;
-    let corpus = with_recipe(5, "");
-    // Settings that never come: opening waits for them.
-    let settings = corpus.path("tokenizer/tokenizer_config.json");
-    std::fs::remove_file(&settings).unwrap();
-    let made = Command::new("mkfifo").arg(&settings).status().unwrap();
-    assert!(made.success());
+    // Lengths are counted first, and of so many for longer than the test waits.
+    let corpus = with_recipe(20_000, "plan: global");
     let child = command(&corpus, &["stream", "recipe.yaml"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let since = Instant::now();
-    let held = loop {
-        // Refused until somebody reads.
-        let opened = std::fs::OpenOptions::new()
-            .write(true)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
-            .open(&settings);
-        if let Ok(held) = opened {
-            break held;
-        }
+    while holds_no_file(&corpus.cache()) {
         assert!(
             since.elapsed() < Duration::from_secs(20),
-            "nobody reads them"
+            "nothing is counted"
         );
         std::thread::sleep(Duration::from_millis(2));
-    };
+    }
     interrupt(&child);
     assert_eq!(gone_at_once(child), (Some(130), String::new()));
-    drop(held);
 }
 
 #[test]

@@ -38,7 +38,9 @@ impl Oracle {
         let shared = there(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"))?;
         there(shared.join("oracle/oracle.py"))?;
         let environments = there(from("PACKMILL_ORACLE", "packmill-oracle"))?;
-        there(environments.join("venv-trl/bin/python"))?;
+        for environment in ["venv-trl", "venv-collator"] {
+            there(environments.join(environment).join("bin/python"))?;
+        }
         let tokenizers = there(from("PACKMILL_TOKENIZERS", "packmill-tokenizers"))?;
         there(tokenizers.join("qwen3/tokenizer.json"))?;
         let packages = there(environments.join("venv-trl/lib"))?;
