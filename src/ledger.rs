@@ -9,6 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Why a record, or a piece of one, was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -280,26 +281,35 @@ impl Serialize for Ledger {
 
 impl<'de> Deserialize<'de> for Ledger {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
+        in_order::<Account, D>(deserializer)
+    }
+}
 
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Ledger;
+/// A ledger whose accounts are written as `A`, with its sources in the order in which they stand.
+pub(crate) fn in_order<'de, A, D>(deserializer: D) -> Result<Ledger, D::Error>
+where
+    A: Deserialize<'de> + Into<Account>,
+    D: Deserializer<'de>,
+{
+    struct InOrder<A>(PhantomData<A>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an account for each source's name")
-            }
+    impl<'de, A: Deserialize<'de> + Into<Account>> Visitor<'de> for InOrder<A> {
+        type Value = Ledger;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ledger, A::Error> {
-                let mut sources = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    sources.push(entry);
-                }
-                Ok(Ledger { sources })
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an account for each source's name")
         }
 
-        deserializer.deserialize_map(InOrder)
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Ledger, M::Error> {
+            let mut sources = Vec::new();
+            while let Some((name, account)) = map.next_entry::<String, A>()? {
+                sources.push((name, account.into()));
+            }
+            Ok(Ledger { sources })
+        }
     }
+
+    deserializer.deserialize_map(InOrder::<A>(PhantomData))
 }
 
 impl Ledger {

@@ -48,7 +48,8 @@ pub(super) fn shard(data: &[u8]) {
     }
 }
 
-fn table(codec: Codec, stored: &[u8]) -> Arc<BlockTable> {
+/// A shard in memory and its blocks.
+pub(crate) fn table(codec: Codec, stored: &[u8]) -> Arc<BlockTable> {
     let file = ShardFile {
         path: "shard".into(),
         name: "shard".to_owned(),
@@ -65,7 +66,7 @@ fn table(codec: Codec, stored: &[u8]) -> Arc<BlockTable> {
     Arc::new(table.expect("nothing but reading can fail"))
 }
 
-fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
+pub(crate) fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
     Bytes::copy_from_slice(&stored[range.start as usize..range.end as usize])
 }
 

@@ -3,11 +3,9 @@
 //! Zeroes are left out, and what came in where it is the sum of what became of it. So a source stays below 1 KiB. Files
 //! that have all of it are read too.
 
-use crate::ledger::{Account, Count, Ledger, Reason, Unreadable};
-use serde::de::{MapAccess, Visitor};
+use crate::ledger::{Account, Count, Ledger, Reason, Unreadable, in_order};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::fmt;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,25 +94,7 @@ pub(super) fn serialize<S: Serializer>(ledger: &Ledger, to: S) -> Result<S::Ok, 
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ledger, D::Error> {
-    struct InOrder;
-
-    impl<'de> Visitor<'de> for InOrder {
-        type Value = Ledger;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an account for each source's name")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ledger, A::Error> {
-            let mut sources = Vec::new();
-            while let Some((name, short)) = map.next_entry::<String, Short>()? {
-                sources.push((name, short.into()));
-            }
-            Ok(Ledger { sources })
-        }
-    }
-
-    from.deserialize_map(InOrder)
+    in_order::<Short, D>(from)
 }
 
 /// The ledger's text.

@@ -290,6 +290,9 @@ impl Encoder {
         rendered: &Rendered,
         turns: &Turns,
     ) -> Result<Vec<(Range<usize>, Option<LossWeight>)>> {
+        if !chat.messages.iter().any(Message::speaks_for_itself) {
+            return Ok(Vec::new());
+        }
         self.refuse_unasked(chat)?;
         let weight_of = |message: usize| {
             let message = chat.messages.get(message);

@@ -64,9 +64,9 @@ pub(super) fn member(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A shard in memory and its blocks.
-fn table(codec: Codec, stored: &[u8], limits: &Limits) -> Arc<BlockTable> {
-    let file = ShardFile {
+/// The file that a shard in memory would be.
+pub(super) fn in_memory(codec: Codec, stored: &[u8]) -> ShardFile {
+    ShardFile {
         path: "x".into(),
         name: "x".to_owned(),
         stamp: Stamp {
@@ -77,12 +77,17 @@ fn table(codec: Codec, stored: &[u8], limits: &Limits) -> Arc<BlockTable> {
             inode: 0,
         },
         codec,
-    };
+    }
+}
+
+/// A shard in memory and its blocks.
+fn table(codec: Codec, stored: &[u8], limits: &Limits) -> Arc<BlockTable> {
+    let file = in_memory(codec, stored);
     let read = |range: Range<u64>| Ok(slice(stored, range));
     Arc::new(BlockTable::list_within(&file, limits, read).unwrap())
 }
 
-fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
+pub(super) fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
     Bytes::copy_from_slice(&stored[range.start as usize..range.end as usize])
 }
 

@@ -1,14 +1,14 @@
 //! Small shards of each format, cut at every byte and with every bit flipped.
 
+use super::seeds::shard::{slice, table};
 use super::{SKIP, stream};
 use crate::corpus::{Corpus, SMALL, chats, gzip, zstd_frames};
 use bytes::Bytes;
-use packmill::read::{BlockReader, BlockTable, Step};
+use packmill::read::{BlockReader, Step};
 use packmill::recipe::{LimitsConfig, SourceConfig};
 use packmill::render::row::RowReader;
-use packmill::shard::{Codec, ShardFile, Stamp};
+use packmill::shard::Codec;
 use std::io::Write;
-use std::sync::Arc;
 
 /// Some 4 KiB of chats.
 fn text() -> String {
@@ -101,29 +101,14 @@ fn formats() -> Vec<Format> {
 
 /// What a reader of all blocks gives: records that are understood, and things in the place of one.
 fn read(codec: Codec, stored: &[u8]) -> (Vec<Bytes>, usize) {
-    let file = ShardFile {
-        path: "shard".into(),
-        name: "shard".to_owned(),
-        stamp: Stamp {
-            size_bytes: stored.len() as u64,
-            modified_s: 0,
-            modified_ns: 0,
-            device: 0,
-            inode: 0,
-        },
-        codec,
-    };
-    let slice = |range: std::ops::Range<u64>| {
-        Bytes::copy_from_slice(&stored[range.start as usize..range.end as usize])
-    };
-    let table = Arc::new(BlockTable::list(&file, |range| Ok(slice(range))).unwrap());
+    let table = table(codec, stored);
     let blocks = 0..table.len();
     let mut reader = BlockReader::limited(table, blocks, &LimitsConfig::DEFAULT);
     let rows = RowReader::new(&SourceConfig::default(), None);
     let (mut records, mut bad) = (Vec::new(), 0);
     loop {
         match reader.step() {
-            Step::Need(range) => reader.feed(slice(range)).unwrap(),
+            Step::Need(range) => reader.feed(slice(stored, range)).unwrap(),
             Step::Run(run) => {
                 for (_, record) in run.iter() {
                     match rows.read(&record) {

@@ -11,7 +11,7 @@ mod recipe;
 #[path = "../../../fuzz/checks/row.rs"]
 mod row;
 #[path = "../../../fuzz/checks/shard.rs"]
-mod shard;
+pub(super) mod shard;
 #[path = "../../../fuzz/checks/template.rs"]
 mod template;
 

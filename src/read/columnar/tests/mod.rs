@@ -7,7 +7,7 @@ use super::*;
 use crate::error::Kind;
 use crate::read::blocks::BlockTable;
 use crate::read::reader::{BlockReader, Step};
-use crate::shard::Stamp;
+use crate::read::tests::{in_memory, slice};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -54,24 +54,9 @@ fn write(codec: Codec, batches: &[RecordBatch]) -> Vec<u8> {
 }
 
 fn list(codec: Codec, stored: &[u8]) -> Result<Arc<BlockTable>> {
-    let file = ShardFile {
-        path: "x".into(),
-        name: "x".to_owned(),
-        stamp: Stamp {
-            size_bytes: stored.len() as u64,
-            modified_s: 0,
-            modified_ns: 0,
-            device: 0,
-            inode: 0,
-        },
-        codec,
-    };
+    let file = in_memory(codec, stored);
     let read = |range: Range<u64>| Ok(slice(stored, range));
     BlockTable::list(&file, read).map(Arc::new)
-}
-
-fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
-    Bytes::copy_from_slice(&stored[range.start as usize..range.end as usize])
 }
 
 /// What a reader of some blocks gives: records by their numbers, or what is wrong in their place.

@@ -3,6 +3,7 @@
 mod chat;
 mod flat;
 mod json;
+mod loss;
 mod shape;
 
 use super::*;
