@@ -97,7 +97,7 @@ impl Writer {
         let bombs = bombs
             .into_iter()
             .map(|(name, bomb, more)| self.bomb(name, bomb, more));
-        let records: [(&str, String); 7] = [
+        let records: [(&str, String); 8] = [
             (
                 "JSON nested 100,000 deep",
                 format!("{{\"a\": {}", "[".repeat(100_000)),
@@ -111,7 +111,14 @@ impl Writer {
                 "a row of another shape",
                 r#"{"text": "another"}"#.to_owned(),
             ),
-            ("a record of 15 MiB of one letter", one_letter(15 << 20)),
+            (
+                "a record of 15 MiB of one letter",
+                answer(&"a".repeat(15 << 20)),
+            ),
+            (
+                "a record of 15 MiB of words",
+                answer(&"some words ".repeat((15 << 20) / 11)),
+            ),
             (
                 "a record of 15 MiB that is no JSON",
                 "[1, ".repeat(15 << 18),
@@ -214,7 +221,7 @@ impl Writer {
         shard.extend(chats(CHATS).into_bytes());
         std::fs::write(folder.join("a.jsonl"), shard).unwrap();
         // The one record that is not bad is longer than a row may be.
-        let more = if name.contains("letter") {
+        let more = if name.contains("words") {
             "pack: {overlong: error}"
         } else {
             ""
@@ -386,10 +393,9 @@ impl Noise {
     }
 }
 
-fn one_letter(bytes: usize) -> String {
+fn answer(text: &str) -> String {
     format!(
-        r#"{{"messages": [{{"role": "user", "content": "Hi"}}, {{"role": "assistant", "content": "{}"}}]}}"#,
-        "a".repeat(bytes)
+        r#"{{"messages": [{{"role": "user", "content": "Hi"}}, {{"role": "assistant", "content": "{text}"}}]}}"#
     )
 }
 

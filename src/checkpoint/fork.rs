@@ -154,6 +154,7 @@ fn of_stream(key: &str) -> Decides {
         | "limits.nesting"
         | "limits.template_fuel"
         | "limits.template_output_bytes"
+        | "limits.run_bytes"
         | "limits.examples_per_record" => Decides::Tokens,
         _ => Decides::Order,
     }

@@ -95,6 +95,7 @@ impl Keys {
             ratio,
             template_fuel,
             template_output_bytes,
+            run_bytes,
             examples_per_record,
         } = *limits;
         let own = LimitsConfig::DEFAULT;
@@ -110,6 +111,7 @@ impl Keys {
                 template_output_bytes,
                 own.template_output_bytes,
             ),
+            ("run_bytes", run_bytes, own.run_bytes),
             (
                 "examples_per_record",
                 examples_per_record as u64,

@@ -37,15 +37,19 @@ impl Encoder {
             })]);
         }
         let mut left = template.limits().output_bytes;
-        let mut examples = Vec::with_capacity(turns.len());
-        for (number, &turn) in (0..).zip(&turns) {
+        let mut all = Vec::with_capacity(turns.len());
+        // All are rendered before one is tokenized, which costs far more: a record whose texts are too long together
+        // is refused for what it costs to render them.
+        for &turn in &turns {
             let asked = asked(template, chat, turn)?;
             left = left
                 .checked_sub(asked.rendered.text.len())
                 .ok_or_else(too_much_text)?;
-            // A record is rendered once, in several parts.
-            let (records, bytes) = if number == 0 { (1, line_bytes) } else { (0, 0) };
-            scratch.render.add(records, bytes, lap.lap());
+            all.push((turn, asked));
+        }
+        scratch.render.add(1, line_bytes, lap.lap());
+        let mut examples = Vec::with_capacity(all.len());
+        for (number, (turn, asked)) in (0..).zip(all) {
             let trained = self.turn(template, &asked, turn, lap, scratch)?;
             let origin = Origin {
                 example: number,

@@ -8,7 +8,7 @@ use super::encode::Encoder;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::SpecialTokensInText::{Parse, Plain, Refuse};
 use crate::render::{ChatTemplate, Conversation, Rendered};
-use crate::tokenize::{Encoding, SpecialTokens};
+use crate::tokenize::{Encoding, SpecialTokens, refuse_long_runs};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -21,6 +21,7 @@ impl Encoder {
         rendered: &Rendered,
         out: &mut Encoding,
     ) -> Result<Vec<Range<usize>>> {
+        refuse_long_runs(&rendered.text, self.longest_run())?;
         let engine = &self.tokenizer.engine;
         let leave = SpecialTokens::Leave;
         if self.special_tokens_in_text == Parse {
@@ -63,6 +64,7 @@ impl Encoder {
         prompt: usize,
         out: &mut Encoding,
     ) -> Result<Vec<Range<usize>>> {
+        refuse_long_runs(text, self.longest_run())?;
         if self.special_tokens_in_text == Parse {
             self.tokenizer.encode_plain(text, out)?;
             return Ok(Vec::new());
@@ -83,6 +85,10 @@ impl Encoder {
             self.tokenizer
                 .encode_plain_except(text, std::slice::from_ref(&(0..own)), out)?;
         self.allow(text, spelled)
+    }
+
+    fn longest_run(&self) -> usize {
+        usize::try_from(self.limits.run_bytes).unwrap_or(usize::MAX)
     }
 
     /// A text of the row with EOS at its end: once, if what the row spells becomes a token.

@@ -21,6 +21,8 @@ pub struct LimitsConfig {
     pub template_fuel: u64,
     /// Text of one render in bytes, and of a record's examples together.
     pub template_output_bytes: u64,
+    /// Longest run of letters, of digits, of blanks or of other characters in a text, in bytes.
+    pub run_bytes: u64,
     /// Examples that `render: per_turn` makes of a record.
     pub examples_per_record: usize,
 }
@@ -45,6 +47,9 @@ impl LimitsConfig {
         template_fuel: 4_000_000,
         // As long as the longest record: some four million tokens, longer than any context window.
         template_output_bytes: 16 << 20,
+        // What lies between two cuts of a pre-tokenizer is merged at once, at more than a hundred bytes of memory for each
+        // of its own. Words have some ten, a dump of a file in base64 some ten between two digits.
+        run_bytes: 256 << 10,
         // The texts of a record's examples grow with the square of its turns.
         examples_per_record: 64,
     };
@@ -111,6 +116,11 @@ pub(super) static KEYS: Section = Section {
             "template_output_bytes",
             BYTES,
             "Text of one render, and of all examples of a record together.",
+        ),
+        key(
+            "run_bytes",
+            BYTES,
+            "Longest run of letters, of digits, of blanks or of other characters in a text.",
         ),
         key(
             "examples_per_record",

@@ -28,6 +28,8 @@ mod plain;
 
 mod reference;
 
+mod runs;
+
 mod settings;
 
 mod spellings;
@@ -44,6 +46,7 @@ use std::ops::Range;
 
 pub use load::{AddedToken, LoadedTokenizer, SpecialToken, load};
 pub use locate::HubCache;
+pub use runs::refuse_long_runs;
 pub use spellings::Spelling;
 
 /// Bytes of the text that a token stands for, `(start, end)`. A token that stands for no text (a BOS that the

@@ -105,6 +105,7 @@ limits:
   ratio: 1000
   template_fuel: 4000000
   template_output_bytes: 16MiB
+  run_bytes: 256KiB
   examples_per_record: 64
 workers: null
 prefetch: 4
@@ -311,6 +312,7 @@ prop_compose! {
                 ratio: limits.3,
                 template_fuel: limits.3 / 2 + 1,
                 template_output_bytes: limits.0,
+                run_bytes: limits.0 / 2 + 1024,
                 examples_per_record: limits.4,
             },
             workers,

@@ -106,6 +106,15 @@ fn of_templates() {
 }
 
 #[test]
+fn of_runs() {
+    // The answer stands between a line's end and a sign.
+    let record = chat_of(chat_of(100).len() + 1400);
+    let run = record.matches('x').count();
+    let (less, just) = ((run - 1).to_string(), run.to_string());
+    refuses(&record, "run_bytes", &less, &just, Kind::Limit, "");
+}
+
+#[test]
 fn of_examples() {
     let mut turns = String::new();
     for turn in 0..6 {
@@ -216,6 +225,7 @@ fn that_differ_make_another_stream() {
         "ratio: 999",
         "template_fuel: 999999",
         "template_output_bytes: 2MiB",
+        "run_bytes: 300KiB",
         "examples_per_record: 63",
     ] {
         let differences = plain.differences(&print(&format!("limits: {{{key}}}")));
