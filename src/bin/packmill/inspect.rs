@@ -99,6 +99,7 @@ fn show_row(
         number,
         ids: &ids[tokens.clone()],
         labels: &labels[tokens.clone()],
+        loss_weights: batch.loss_weights().and_then(|all| all.get(tokens.clone())),
         segment_ids: &batch.segment_ids()[tokens],
         segments: &segments,
     };

@@ -9,6 +9,8 @@ pub(crate) enum Mark {
     Context,
     /// A special token that is not trained.
     Special,
+    /// Packmill's own word on what the text behind it weighs, which carries a label.
+    Weight,
     /// Text that carries a label.
     Trained,
     /// A special token that carries a label.
@@ -22,7 +24,7 @@ pub(crate) enum Mark {
 impl Mark {
     /// Whether the token carries a label.
     pub(crate) fn is_trained(self) -> bool {
-        matches!(self, Mark::Trained | Mark::TrainedSpecial)
+        matches!(self, Mark::Weight | Mark::Trained | Mark::TrainedSpecial)
     }
 
     /// The colours for a terminal.
@@ -32,7 +34,7 @@ impl Mark {
             Mark::Special => AnsiColor::Magenta.on_default().dimmed(),
             Mark::Trained => AnsiColor::Green.on_default(),
             Mark::TrainedSpecial => AnsiColor::Green.on_default().bold().underline(),
-            Mark::Note => AnsiColor::Cyan.on_default(),
+            Mark::Weight | Mark::Note => AnsiColor::Cyan.on_default(),
             Mark::Heading => Style::new().bold(),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct RowView<'a> {
     pub(crate) ids: &'a [i32],
     /// Aligned `labels`: -100 is not trained.
     pub(crate) labels: &'a [i32],
+    /// `loss_weights` in the place of the labels, where the batch has them.
+    pub(crate) loss_weights: Option<&'a [f32]>,
     /// `segment_ids`: 1, 2, … and 0 for padding.
     pub(crate) segment_ids: &'a [i32],
     /// Where the segments come from, first to last.
@@ -59,12 +61,16 @@ pub(crate) fn write_row<'p>(
         .iter()
         .map(|&label| label != IGNORE_INDEX)
         .collect();
+    let weights: Vec<f32> = match row.loss_weights {
+        Some(weights) => weights.to_vec(),
+        None => trained.iter().map(|&trained| f32::from(trained)).collect(),
+    };
     write_summary(out, row, &trained, look)?;
     let mut start = 0;
     for run in row.segment_ids.chunk_by(|a, b| a == b) {
         let tokens = start..start + run.len();
         start = tokens.end;
-        let (Some(ids), Some(trained)) = (row.ids.get(tokens.clone()), trained.get(tokens)) else {
+        let (Some(ids), Some(weights)) = (row.ids.get(tokens.clone()), weights.get(tokens)) else {
             break;
         };
         match run.first() {
@@ -75,7 +81,7 @@ pub(crate) fn write_row<'p>(
                 let from = usize::try_from(id - 1)
                     .ok()
                     .and_then(|place| row.segments.get(place));
-                write_segment(out, id, from, ids, trained, &piece, look)?;
+                write_segment(out, id, from, ids, weights, &piece, look)?;
             }
         }
     }
@@ -122,7 +128,7 @@ fn write_segment<'p>(
     number: i32,
     from: Option<&SegmentView<'_>>,
     ids: &[i32],
-    trained: &[bool],
+    weights: &[f32],
     piece: &impl Fn(i32) -> Piece<'p>,
     look: Look,
 ) -> io::Result<()> {
@@ -130,7 +136,8 @@ fn write_segment<'p>(
     let real = from
         .and_then(|from| usize::try_from(from.tokens.end.saturating_sub(from.tokens.start)).ok())
         .map_or(ids.len(), |real| real.min(ids.len()));
-    let targets = trained.iter().filter(|&&trained| trained).count();
+    let trained = weights.iter().filter(|&&weight| weight > 0.0);
+    let targets = trained.clone().count();
     let mut heading = format!("segment {number}");
     if let Some(from) = from {
         heading += &format!(
@@ -154,14 +161,17 @@ fn write_segment<'p>(
         exact(real as u64),
         exact(targets as u64)
     );
+    if trained.clone().any(|&weight| weight < 1.0) {
+        heading += &format!(", which weigh {:.2}", trained.sum::<f32>());
+    }
     writeln!(out)?;
     writeln!(out, "{}", look.paint(Mark::Heading, &heading))?;
 
     let tokens = ids
         .iter()
-        .zip(trained)
+        .zip(weights)
         .take(real)
-        .map(|(&id, &trained)| (piece(id), trained));
+        .map(|(&id, &weight)| (piece(id), weight));
     let mut glyphs = glyphs(tokens);
     if look.colour == Colour::Plain {
         glyphs = bracketed(glyphs);
@@ -190,12 +200,20 @@ fn write_note(out: &mut dyn Write, note: &str, look: Look) -> io::Result<()> {
 }
 
 /// Tokens as signs. Bytes are joined across tokens, since a token may end within a character; such a character counts
-/// as trained if one of its tokens is.
-fn glyphs<'p>(tokens: impl Iterator<Item = (Piece<'p>, bool)>) -> Vec<Glyph> {
+/// as trained if one of its tokens is. Where what is trained begins to weigh otherwise, its weight is put before it.
+fn glyphs<'p>(tokens: impl Iterator<Item = (Piece<'p>, f32)>) -> Vec<Glyph> {
+    let mut before = 1.0;
     let mut glyphs = Vec::new();
     let mut bytes: Vec<u8> = Vec::new();
     let mut marks: Vec<Mark> = Vec::new();
-    for (piece, trained) in tokens {
+    for (piece, weight) in tokens {
+        let trained = weight > 0.0;
+        if trained && weight != before {
+            flush(&mut glyphs, &mut bytes, &mut marks);
+            glyphs.push(Glyph::new(format!("×{weight} "), Mark::Weight));
+        }
+        // Every run that is trained begins with a weight of 1.
+        before = if trained { weight } else { 1.0 };
         if piece.special {
             flush(&mut glyphs, &mut bytes, &mut marks);
             let mark = if trained {

@@ -9,17 +9,19 @@ const ANSI: Look = Look {
     width: 60,
 };
 
-/// Tokens of a test: text, with `#` before it if trained; in `<|…|>` it is special.
+/// Tokens of a test: text, with `#` before it if trained, `%` if trained with half of a weight; in `<|…|>` it is special.
 fn show(look: Look, segments: &[&[&[u8]]], padding: usize, from: &[SegmentView<'_>]) -> String {
     let mut vocabulary: Vec<&[u8]> = vec![b"PAD"];
-    let (mut ids, mut labels, mut segment_ids) = (vec![], vec![], vec![]);
+    let (mut ids, mut labels, mut weights, mut segment_ids) = (vec![], vec![], vec![], vec![]);
     for (number, segment) in (1..).zip(segments) {
         for token in *segment {
             let id = vocabulary.len() as i32;
-            let (text, label) = match token.strip_prefix(b"#") {
-                Some(text) => (text, id),
-                None => (*token, IGNORE_INDEX),
+            let (text, label, weight) = match token {
+                [b'#', text @ ..] => (text, id, 1.0),
+                [b'%', text @ ..] => (text, id, 0.5),
+                _ => (*token, IGNORE_INDEX, 0.0),
             };
+            weights.push(weight);
             vocabulary.push(text);
             ids.push(id);
             labels.push(label);
@@ -29,11 +31,13 @@ fn show(look: Look, segments: &[&[&[u8]]], padding: usize, from: &[SegmentView<'
     let length = ids.len() + padding;
     ids.resize(length, 0);
     labels.resize(length, IGNORE_INDEX);
+    weights.resize(length, 0.0);
     segment_ids.resize(length, 0);
     let row = RowView {
         number: 1_234,
         ids: &ids,
         labels: &labels,
+        loss_weights: weights.contains(&0.5).then_some(&weights),
         segment_ids: &segment_ids,
         segments: from,
     };
@@ -194,4 +198,27 @@ fn a_segments_own_padding_and_an_empty_row_are_told() {
         filling.starts_with("row 1,234 · 0 segments · 0 of 4 tokens (0.0%) · 0 trained (–)\n"),
         "{filling}"
     );
+}
+
+#[test]
+fn a_weight_stands_before_what_it_is_of() {
+    let chat: &[&[u8]] = &[
+        b"<|im_start|>",
+        b"#one",
+        b"# two",
+        b"% half",
+        b"% of it",
+        b"# whole",
+        b" context",
+        b"%<|im_end|>",
+    ];
+    let shown = show(PLAIN, &[chat], 0, &[]);
+    let shown: Vec<&str> = shown.lines().skip(4).map(str::trim_end).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    segment 1 · 8 tokens, 6 trained, which weigh 4.50
+      ‹<|im_start|>›⟦one two×0.5  half of it×1  whole⟧
+      context⟦×0.5 ‹<|im_end|>›⟧
+    ");
+    let coloured = show(ANSI, &[chat], 0, &[]);
+    assert!(coloured.contains("×0.5 "), "{coloured}");
 }
