@@ -93,8 +93,19 @@ fn global() -> Vec<Config> {
             });
         }
     }
+    all.push(Config {
+        name: "global-chosen".to_owned(),
+        plan: Plan::Global,
+        recipe: format!(
+            "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chosen, paths: [\"chosen/*\"], limit: 1500}}\n  - {{name: tables, paths: [\"tables/*\"], limit: 700}}\n{CHOSEN}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 1}}\nplan: global\nepochs: {EPOCHS}\n"
+        ),
+        worlds: vec![1, 2, 3, 8],
+    });
     all
 }
+
+/// Records are left out for each reason that there is, and answers have weights.
+const CHOSEN: &str = "filter: {tokens: {min: 40}, turns: {min: 2, max: 9}, where: \"messages[0].content | length > 20\"}\nsplit: {fraction: 0.1}\nduplicates: drop\nmask: {weights: use}\n";
 
 fn lanes() -> Vec<Config> {
     // Several examples of a record, some delivered and others in a pool.
@@ -133,6 +144,19 @@ fn lanes() -> Vec<Config> {
                     worlds: vec![1, 2, 4, 8],
                 });
             }
+        }
+    }
+    for (form, hold) in [("held", "1GiB"), ("streamed", "0")] {
+        for (store, duplicates) in [("chosen", "drop_in_block"), ("tables", "drop")] {
+            let chosen = CHOSEN.replace("duplicates: drop", &format!("duplicates: {duplicates}"));
+            all.push(Config {
+                plan: Plan::Lanes,
+                name: format!("{form}-{store}"),
+                recipe: format!(
+                    "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: {store}, paths: [\"{store}/*\"]}}\n{MORE}{chosen}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 2}}\nlanes: 8\nhold: {hold}\n"
+                ),
+                worlds: vec![1, 2, 4, 8],
+            });
         }
     }
     // Mixtures, whose weights change on the way.

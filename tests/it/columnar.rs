@@ -391,6 +391,38 @@ fn a_damaged_row_group_is_one_error_or_one_counted_rest() {
 }
 
 #[test]
+fn verify_names_the_row_group_that_is_damaged() {
+    let lines = chats(100);
+    for store in ALL {
+        let corpus = Corpus::new();
+        let sound = table(store, Typed::Structs, &lines, 10);
+        let mut damaged = sound.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle..middle + 64].fill(0xff);
+        corpus.write("a", &sound);
+        corpus.write("b", &damaged);
+        let recipe =
+            format!("tokenizer: tokenizer\nsources: [{{name: chats, paths: [a, b]}}]\n{SMALL}\n");
+        corpus.write("recipe.yaml", recipe.as_bytes());
+        let mut command = corpus.packmill(&["verify", "recipe.yaml", "--json"]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{store:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [a, b] = answer["shards"].as_array().unwrap().as_slice() else {
+            panic!("{answer}");
+        };
+        assert_eq!((&a["records"], &a["bad"]), (&100.into(), &0.into()));
+        assert!(a["findings"].as_array().unwrap().is_empty(), "{a}");
+        assert_eq!(b["bad"], 1, "{store:?}: {b}");
+        let records = b["records"].as_u64().unwrap();
+        assert!((50..=100).contains(&records), "{store:?}: {b}");
+        let finding = &b["findings"][0];
+        let record = finding["record"].as_u64().unwrap();
+        assert!((30..70).contains(&record), "{store:?}: {b}");
+    }
+}
+
+#[test]
 fn every_cut_through_the_loader_is_an_error() {
     let lines = chats(9);
     for store in ALL {
