@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Met by shards of a few hundred bytes.
-const SMALL: LimitsConfig = LimitsConfig {
+pub(super) const SMALL: LimitsConfig = LimitsConfig {
     line_bytes: 48,
     window_log: 12,
     ratio: 8,
@@ -28,17 +28,8 @@ pub(super) fn shard(data: &[u8]) {
     };
     let table = table(codec, stored);
     check_table(&table, stored.len() as u64);
-    let whole = read(&table, 0..table.len(), &limits, stored);
-    let mut alone = Read::default();
-    for block in 0..table.len() {
-        let one = read(&table, block..block + 1, &limits, stored);
-        let numbered = one.records.into_iter();
-        alone
-            .records
-            .extend(numbered.map(|(n, text)| (alone.lines + n, text)));
-        alone.bad += one.bad;
-        alone.lines += one.lines;
-    }
+    let whole = read_whole(&table, &limits, stored);
+    let alone = read_alone(&table, &limits, stored);
     // Damage may be met by several readers, each of which books what of it is its own.
     if whole.bad == 0 && alone.bad == 0 {
         assert_eq!(whole, alone);
@@ -50,20 +41,24 @@ pub(super) fn shard(data: &[u8]) {
 
 /// A shard in memory and its blocks.
 pub(crate) fn table(codec: Codec, stored: &[u8]) -> Arc<BlockTable> {
-    let file = ShardFile {
+    let file = file(codec, stored.len() as u64);
+    let table = BlockTable::list(&file, |range| Ok(slice(stored, range)));
+    Arc::new(table.expect("nothing but reading can fail"))
+}
+
+pub(super) fn file(codec: Codec, size_bytes: u64) -> ShardFile {
+    ShardFile {
         path: "shard".into(),
         name: "shard".to_owned(),
         stamp: Stamp {
-            size_bytes: stored.len() as u64,
+            size_bytes,
             modified_s: 0,
             modified_ns: 0,
             device: 0,
             inode: 0,
         },
         codec,
-    };
-    let table = BlockTable::list(&file, |range| Ok(slice(stored, range)));
-    Arc::new(table.expect("nothing but reading can fail"))
+    }
 }
 
 pub(crate) fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
@@ -71,7 +66,7 @@ pub(crate) fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
 }
 
 /// Blocks rise, do not overlap, and lie within the shard.
-fn check_table(table: &BlockTable, size: u64) {
+pub(super) fn check_table(table: &BlockTable, size: u64) {
     let mut end = 0;
     for block in 0..table.len() {
         let stored = table.stored(block).expect("a block of the table");
@@ -82,10 +77,30 @@ fn check_table(table: &BlockTable, size: u64) {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Read {
+pub(super) struct Read {
     records: Vec<(u64, Vec<u8>)>,
-    bad: u64,
+    pub(super) bad: u64,
     lines: u64,
+}
+
+/// All blocks by one reader.
+pub(super) fn read_whole(table: &Arc<BlockTable>, limits: &LimitsConfig, stored: &[u8]) -> Read {
+    read(table, 0..table.len(), limits, stored)
+}
+
+/// Each block by a reader of its own, with the numbers that lines have in the shard.
+pub(super) fn read_alone(table: &Arc<BlockTable>, limits: &LimitsConfig, stored: &[u8]) -> Read {
+    let mut alone = Read::default();
+    for block in 0..table.len() {
+        let one = read(table, block..block + 1, limits, stored);
+        let numbered = one.records.into_iter();
+        alone
+            .records
+            .extend(numbered.map(|(n, text)| (alone.lines + n, text)));
+        alone.bad += one.bad;
+        alone.lines += one.lines;
+    }
+    alone
 }
 
 fn read(table: &Arc<BlockTable>, blocks: Range<u64>, limits: &LimitsConfig, stored: &[u8]) -> Read {

@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/checks/checkpoint.rs"]
 mod checkpoint;
+#[path = "../../../fuzz/checks/columnar.rs"]
+mod columnar;
 #[path = "../../../fuzz/checks/markers.rs"]
 mod markers;
 #[path = "../../../fuzz/checks/packer.rs"]
@@ -36,6 +38,7 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn of_every_target_pass() {
     replay("shard", shard::shard);
+    replay("columnar", columnar::columnar);
     replay("row", row::row);
     replay("template", template::template);
     replay("markers", markers::markers);
