@@ -40,7 +40,7 @@ fn nanos(time: Duration) -> u64 {
 /// Counters of all stages.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Bytes to records. Bytes are decoded text.
+    /// Bytes to records. Bytes are decoded text; blocked in is workers waiting for something to do.
     pub read: Counters,
     /// Records to text. Bytes are those of the records.
     pub render: Counters,

@@ -66,7 +66,7 @@ pub(crate) fn slice(stored: &[u8], range: Range<u64>) -> Bytes {
 }
 
 /// Blocks rise, do not overlap, and lie within the shard.
-pub(super) fn check_table(table: &BlockTable, size: u64) {
+fn check_table(table: &BlockTable, size: u64) {
     let mut end = 0;
     for block in 0..table.len() {
         let stored = table.stored(block).expect("a block of the table");

@@ -222,7 +222,9 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut scratch = Scratch::default();
+        let mut lap = Lap::start();
         while let Ok(task) = self.queue.recv() {
+            self.stats.read.blocked_in(lap.lap());
             if self.cancelled.load(Relaxed) {
                 return;
             }
@@ -258,6 +260,7 @@ impl Worker {
             if self.answers.send(event).is_err() {
                 return;
             }
+            lap = Lap::start();
         }
     }
 

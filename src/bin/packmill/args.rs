@@ -273,6 +273,12 @@ pub(crate) struct Bench {
     /// Steps to run; the default is the recipe's `epochs`, or one epoch
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
+    /// Tokens a second that your trainer takes: how many cores that needs
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) rate: Option<u64>,
+    /// Draw what the threads did with their time, as SVG
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) plot: Option<PathBuf>,
     /// Print as one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,13 +1,16 @@
 //! `packmill bench`: where the time goes.
 
 use crate::args;
-use crate::show::{StageStats, stage_table};
+use crate::show::number::{duration, rate};
+use crate::show::plot::{self, Kind, Part, Threads};
+use crate::show::{self, StageStats, stage_table};
 use crate::stdio;
 use crate::stream::{Plan, Run, drive, limit};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use packmill::Stage;
+use packmill::stats;
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
@@ -16,11 +19,20 @@ pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
     if let Some(error) = error {
         return Err(error.into());
     }
+    if let Some(file) = &args.plot {
+        std::fs::write(file, picture(&run))
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    let busy = run.stats.iter().map(|stage| stage.busy).sum();
+    let tokens = run.progress.tokens;
     if args.json {
-        stdio::print(format_args!("{}\n", json(&run)))
+        let mut all = json(&run);
+        all["feeds"] = show::feeds_json(tokens, busy, args.rate);
+        stdio::print(format_args!("{all}\n"))
     } else {
         let report = run.report().to_text();
-        stdio::print(format_args!("{report}\n{}", stages(&run)))
+        let feeds = show::feeds(tokens, busy, args.rate);
+        stdio::print(format_args!("{report}\n{}\n{feeds}", stages(&run)))
     }
 }
 
@@ -54,6 +66,7 @@ fn stages(run: &Run) -> String {
         .map(|(s, stage)| StageStats {
             stage,
             items: s.items,
+            bytes: s.bytes,
             threads: match s.stage {
                 Stage::Pack | Stage::Batch | Stage::Channel => 1,
                 _ => u32::try_from(run.workers).unwrap_or(u32::MAX),
@@ -64,4 +77,64 @@ fn stages(run: &Run) -> String {
         })
         .collect();
     stage_table(&stages)
+}
+
+/// What the workers did, and what the thread did that packs and fills batches.
+fn picture(run: &Run) -> String {
+    let stage = |wanted: Stage| run.stats.iter().find(|stats| stats.stage == wanted);
+    let time = |wanted: Stage, of: fn(&stats::StageStats) -> Duration| {
+        stage(wanted).map_or(Duration::ZERO, of)
+    };
+    let work = |name, wanted| Part {
+        name,
+        time: time(wanted, |stats| stats.busy),
+        kind: Kind::Work,
+    };
+    let waiting = |name, time| Part {
+        name,
+        time,
+        kind: Kind::Waiting,
+    };
+    let workers = u32::try_from(run.workers).unwrap_or(u32::MAX);
+    let threads = [
+        Threads {
+            name: match workers {
+                1 => "1 worker".to_owned(),
+                many => format!("{many} workers"),
+            },
+            time: run.elapsed * workers,
+            parts: vec![
+                work("read", Stage::Read),
+                work("render", Stage::Render),
+                work("tokenize", Stage::Tokenize),
+                work("mask", Stage::Mask),
+                waiting(
+                    "waiting for work",
+                    time(Stage::Read, |stats| stats.blocked_in),
+                ),
+            ],
+        },
+        Threads {
+            name: "the thread that draws, packs and fills batches".to_owned(),
+            time: run.elapsed,
+            parts: vec![
+                work("pack", Stage::Pack),
+                work("batch", Stage::Batch),
+                waiting(
+                    "waiting for workers",
+                    time(Stage::Pack, |stats| stats.blocked_in),
+                ),
+                waiting(
+                    "waiting for the trainer",
+                    time(Stage::Channel, |stats| stats.blocked_out),
+                ),
+            ],
+        },
+    ];
+    let heading = format!(
+        "{} over {}",
+        rate(run.progress.tokens, "tokens", run.elapsed),
+        duration(run.elapsed)
+    );
+    plot::svg(&heading, &threads)
 }

@@ -5,10 +5,12 @@
 
 mod bar;
 pub(crate) mod byte_level;
+mod feeds;
 mod look;
 pub(crate) mod number;
 mod outlook;
 mod pieces;
+pub(crate) mod plot;
 mod report;
 mod row;
 mod stages;
@@ -16,6 +18,7 @@ mod visible;
 mod warning;
 mod wrap;
 
+pub(crate) use feeds::{feeds, feeds_json};
 pub(crate) use look::Look;
 pub(crate) use outlook::outlook;
 pub(crate) use pieces::Pieces;

@@ -1,6 +1,6 @@
 //! Where a run spent its time, stage by stage.
 
-use super::number::{duration, exact, percent};
+use super::number::{bytes, duration, exact, percent, short};
 use super::report::{lines_of, table};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ pub(crate) struct StageStats<'a> {
     pub(crate) stage: &'a str,
     /// Items that left it.
     pub(crate) items: u64,
+    /// Bytes of them, where they have any.
+    pub(crate) bytes: u64,
     /// Threads that can work on it at once, at least 1.
     pub(crate) threads: u32,
     /// Working.
@@ -26,6 +28,16 @@ impl StageStats<'_> {
     fn at_least(&self) -> Duration {
         self.busy / self.threads.max(1)
     }
+
+    /// What one core does in a second of work: bytes where they are counted, else items.
+    fn speed(&self) -> String {
+        let seconds = self.busy.as_secs_f64();
+        match self.bytes {
+            _ if seconds == 0.0 => "–".to_owned(),
+            0 => format!("{}/s", short((self.items as f64 / seconds).round() as u64)),
+            some => format!("{}/s", bytes((some as f64 / seconds).round() as u64)),
+        }
+    }
 }
 
 /// A table of the stages and a line that names the slowest. Ends with a line break.
@@ -35,12 +47,14 @@ pub(crate) fn stage_table(stages: &[StageStats<'_>]) -> String {
             "stage",
             "threads",
             "items",
+            "bytes",
             "busy",
             "blocked in",
             "blocked out",
             "share",
+            "a busy core",
         ],
-        &[1, 2, 3, 4, 5, 6],
+        &[1, 2, 3, 4, 5, 6, 7, 8],
     );
     let all: Duration = stages.iter().map(|stage| stage.busy).sum();
     for stage in stages {
@@ -48,10 +62,15 @@ pub(crate) fn stage_table(stages: &[StageStats<'_>]) -> String {
             stage.stage.to_owned(),
             stage.threads.to_string(),
             exact(stage.items),
+            match stage.bytes {
+                0 => "–".to_owned(),
+                some => bytes(some),
+            },
             duration(stage.busy),
             duration(stage.blocked_in),
             duration(stage.blocked_out),
             percent(stage.busy.as_secs_f64(), all.as_secs_f64()),
+            stage.speed(),
         ]);
     }
     let mut text = lines_of(&table);
@@ -81,6 +100,7 @@ mod tests {
         StageStats {
             stage: name,
             items: 4_000,
+            bytes: if name == "pack" { 0 } else { 3 << 20 },
             threads,
             busy: Duration::from_millis(busy),
             blocked_in: Duration::from_millis(3),
