@@ -12,6 +12,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 fn main() -> ExitCode {
@@ -85,6 +86,17 @@ fn read(path: &str) -> Result<Vec<Conversation>, Box<dyn std::error::Error>> {
     Ok(rows)
 }
 
+/// Seconds that this thread was on a core, where the system tells, else those that have passed.
+fn busy() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = stat.and_then(|stat| stat.split(' ').next()?.parse::<u64>().ok());
+    match nanos {
+        Some(nanos) => nanos as f64 / 1e9,
+        None => START.get_or_init(Instant::now).elapsed().as_secs_f64(),
+    }
+}
+
 fn compare(name: &str, template: &ChatTemplate, rows: &[Conversation]) -> bool {
     let (mut by_program, mut refused, mut differ) = (0, 0, 0);
     for (index, row) in rows.iter().enumerate() {
@@ -112,10 +124,14 @@ fn compare(name: &str, template: &ChatTemplate, rows: &[Conversation]) -> bool {
             }
         }
     }
+    // The best of some passes: others use the machine, too.
     let time = |render: &dyn Fn(&Conversation)| {
-        let start = Instant::now();
-        rows.iter().for_each(render);
-        start.elapsed().as_secs_f64() * 1e6 / rows.len() as f64
+        let pass = |_| {
+            let start = busy();
+            rows.iter().for_each(render);
+            (busy() - start) * 1e6 / rows.len() as f64
+        };
+        (0..5).map(pass).fold(f64::INFINITY, f64::min)
     };
     let whole = Ending::Whole;
     let program = time(&|row| drop(black_box(template.render_by_program(row, whole))));

@@ -1,7 +1,8 @@
 //! What is left to the engine's own filters, tests, methods and functions, called with values made for them; and macros.
 
+use super::account::{Ask, Result};
 use super::code::{Call, Callee};
-use super::run::{Ask, Result, Run};
+use super::run::Run;
 use super::value::Val;
 use minijinja::Value;
 use minijinja::value::{Kwargs, Tuple};

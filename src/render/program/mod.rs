@@ -16,13 +16,24 @@
 //!
 //! The naive twin of all this is the engine; `tests` compares them.
 
+mod access;
+mod account;
 mod call;
+mod calls;
 mod code;
+mod compare;
 mod compile;
+mod engine_value;
 mod eval;
+mod expressions;
+mod loops;
+mod print;
 mod run;
+mod scope;
 mod store;
 mod value;
+mod variables;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -33,10 +44,10 @@ use super::conversation::Conversation;
 use super::environment::syntax;
 use super::limits::TemplateLimits;
 use super::page::Tracking;
-use compile::Names;
 use minijinja::machinery::parse;
 use minijinja::{Environment, Value};
 use run::{Given, Run};
+use scope::Names;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use store::Store;
 

@@ -208,3 +208,11 @@ fn plain(value: &Value, depth: usize) -> bool {
         _ => false,
     }
 }
+
+/// Whether the engine has an iterator where we have a list.
+pub(super) fn is_lazy(value: Val<'_>) -> bool {
+    matches!(
+        value,
+        Val::Slice { .. } | Val::Range { .. } | Val::Messages { lazy: true, .. }
+    )
+}
