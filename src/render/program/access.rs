@@ -4,7 +4,7 @@ use super::account::{Ask, Result};
 use super::code::{Expr, LoopField};
 use super::loops::Item;
 use super::run::Run;
-use super::value::{Val, is_lazy};
+use super::value::{Val, is_lazy, items};
 
 impl<'a> Run<'a> {
     pub(super) fn loop_field(&mut self, field: LoopField) -> Result<Val<'a>> {
@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
 
     pub(super) fn attribute(&self, of: Val<'a>, name: &str) -> Result<Val<'a>> {
         Ok(match of {
-            Val::Map(map) => map.entries.get(name).map_or(Val::Undefined, Val::of),
+            Val::Map(map) => map.entries()?.get(name).map_or(Val::Undefined, Val::of),
             Val::Namespace(index) => {
                 let fields = self.namespaces.get(index as usize).ok_or(Ask)?;
                 let own = fields.iter().find(|(own, _)| *own == name);
@@ -50,10 +50,10 @@ impl<'a> Run<'a> {
             | Val::Int(_)
             | Val::Number(_)
             | Val::Str(_)
-            | Val::Seq(..)
             | Val::Messages { .. }
             | Val::Slice { .. }
             | Val::Range { .. } => Val::Undefined,
+            Val::Seq(list) if items(list).is_some() => Val::Undefined,
             _ => return Err(Ask),
         })
     }
@@ -65,7 +65,7 @@ impl<'a> Run<'a> {
             _ => return Err(Ask),
         };
         let len = match of {
-            Val::Seq(_, items) => items.len(),
+            Val::Seq(list) => items(list).ok_or(Ask)?.len(),
             Val::Slice { items, .. } => items.len(),
             Val::Messages { from, to, .. } => to.saturating_sub(from) as usize,
             Val::None => return Ok(Val::Undefined),
@@ -132,11 +132,15 @@ impl<'a> Run<'a> {
                     reversed: backwards,
                 })
             }
-            Val::Seq(_, items)
+            Val::Seq(_)
             | Val::Slice {
-                items,
-                reversed: false,
+                reversed: false, ..
             } => {
+                let items = match of {
+                    Val::Slice { items, .. } => items,
+                    Val::Seq(list) => items(list).ok_or(Ask)?,
+                    _ => return Err(Ask),
+                };
                 let (first, last) = cut(items.len());
                 Ok(Val::Slice {
                     items: items.get(first..last).unwrap_or_default(),
@@ -165,8 +169,9 @@ impl<'a> Run<'a> {
                 self.account.pay_bytes(text.len())?;
                 text.chars().count()
             }
-            Val::Map(map) => map.entries.len(),
-            Val::Seq(_, items) | Val::Slice { items, .. } => items.len(),
+            Val::Map(map) => map.entries()?.len(),
+            Val::Seq(list) => items(list).ok_or(Ask)?.len(),
+            Val::Slice { items, .. } => items.len(),
             Val::Messages { from, to, .. } => to.saturating_sub(from) as usize,
             Val::Range { len, .. } => len as usize,
             Val::Held(value) => value.len().ok_or(Ask)?,
@@ -181,10 +186,10 @@ impl<'a> Run<'a> {
         if self.kwarg("range").is_some() {
             return Err(Ask);
         }
-        let mut ints = [None; 3];
+        let mut ints: [Option<i32>; 3] = [None; 3];
         for (place, arg) in ints.iter_mut().zip(args) {
             match self.eval(arg)? {
-                Val::Int(int) if (-MOST..=MOST).contains(&int) => *place = Some(int),
+                Val::Int(int) if (-MOST..=MOST).contains(&int) => *place = i32::try_from(int).ok(),
                 _ => return Err(Ask),
             }
         }

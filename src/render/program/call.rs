@@ -3,7 +3,7 @@
 use super::account::{Ask, Result};
 use super::code::{Call, Callee};
 use super::run::Run;
-use super::value::Val;
+use super::value::{Val, items};
 use minijinja::Value;
 use minijinja::value::{Kwargs, Tuple};
 
@@ -60,8 +60,8 @@ impl<'a> Run<'a> {
                 self.account.pay_bytes(text.len())?;
                 0
             }
-            Val::Seq(_, items) => items.len(),
-            Val::Map(map) => map.entries.len(),
+            Val::Seq(list) => items(list).map_or(0, <[Value]>::len),
+            Val::Map(map) => map.entries()?.len(),
             Val::Held(value) => value
                 .downcast_object_ref::<Tuple>()
                 .map_or(0, |own| own.len()),

@@ -3,7 +3,7 @@
 use super::account::{Ask, Result};
 use super::code::{Kind, Order, Sum};
 use super::run::Run;
-use super::value::{Val, is_lazy, is_plain};
+use super::value::{Val, is_lazy, is_plain, items};
 use minijinja::value::{Value, ValueKind};
 
 impl<'a> Run<'a> {
@@ -13,8 +13,9 @@ impl<'a> Run<'a> {
             Val::Bool(flag) => flag,
             Val::Int(int) => int != 0,
             Val::Str(text) => !text.is_empty(),
-            Val::Map(map) => map.entries.len() > 0,
-            Val::Seq(_, items) | Val::Slice { items, .. } => !items.is_empty(),
+            Val::Map(map) => map.entries()?.len() > 0,
+            Val::Seq(list) => !items(list).ok_or(Ask)?.is_empty(),
+            Val::Slice { items, .. } => !items.is_empty(),
             Val::Messages { from, to, .. } => to > from,
             Val::Range { len, .. } => len > 0,
             Val::Number(value) | Val::Held(value) => value.is_true(),
@@ -25,7 +26,7 @@ impl<'a> Run<'a> {
 
     pub(super) fn is(&self, kind: Kind, value: Val<'a>) -> Result<bool> {
         let lazy = is_lazy(value);
-        let list = matches!(value, Val::Seq(..) | Val::Messages { lazy: false, .. });
+        let list = matches!(value, Val::Seq(_) | Val::Messages { lazy: false, .. });
         // Tests of other values are the engine's.
         let known = !matches!(
             value,
@@ -106,8 +107,13 @@ impl<'a> Run<'a> {
                 self.account.pay_bytes(text.len())?;
                 Ok(text.contains(part))
             }
-            (Val::Map(map), Val::Str(name)) => Ok(map.entries.get(name).is_some()),
-            (Val::Seq(_, items) | Val::Slice { items, .. }, item) => {
+            (Val::Map(map), Val::Str(name)) => Ok(map.entries()?.get(name).is_some()),
+            (Val::Seq(_) | Val::Slice { .. }, item) => {
+                let items = match of {
+                    Val::Slice { items, .. } => items,
+                    Val::Seq(list) => items(list).ok_or(Ask)?,
+                    _ => return Err(Ask),
+                };
                 self.account.pay_instructions(items.len() as u64)?;
                 if let Val::Str(text) = item {
                     let is =

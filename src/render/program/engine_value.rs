@@ -16,7 +16,7 @@ impl<'a> Run<'a> {
             }
             Val::Undefined | Val::None | Val::Bool(_) | Val::Int(_) | Val::Number(_) => Ok(value),
             // Shallow ones are kept as they are.
-            Val::Map(Map { value: of, .. }) | Val::Seq(of, _) if is_shallow(of) => {
+            Val::Map(Map { value: of, .. }) | Val::Seq(of) if is_shallow(of) => {
                 self.account
                     .pay_instructions((SHALLOW + 1) * (SHALLOW + 1))?;
                 Ok(value)
@@ -42,7 +42,7 @@ impl<'a> Run<'a> {
                 }
                 value.clone()
             }
-            Val::Seq(value, _) if is_plain(value) => value.clone(),
+            Val::Seq(value) if is_plain(value) => value.clone(),
             Val::Held(value) => value.clone(),
             Val::Messages {
                 from,

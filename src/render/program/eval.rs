@@ -8,7 +8,6 @@ use super::code::Expr;
 use super::run::Run;
 use super::value::Val;
 use crate::render::json;
-use crate::render::methods::{Ends, strip};
 use minijinja::Value;
 
 impl<'a> Run<'a> {
@@ -46,10 +45,7 @@ impl<'a> Run<'a> {
                 part.map_or(Val::Undefined, Val::Str)
             }
             Expr::Slice(parts) => self.slice(parts)?,
-            Expr::Not(of) => {
-                let of = self.eval(of)?;
-                Val::Bool(!self.is_true(of)?)
-            }
+            Expr::Not(of) => Val::Bool(!self.test(of)?),
             Expr::And(parts) => {
                 let left = self.eval(&parts.0)?;
                 match self.is_true(left)? {
@@ -92,8 +88,7 @@ impl<'a> Run<'a> {
             },
             Expr::If(parts) => {
                 let [test, yes, no] = &**parts;
-                let test = self.eval(test)?;
-                match self.is_true(test)? {
+                match self.test(test)? {
                     true => self.eval(yes)?,
                     false => self.eval(no)?,
                 }
@@ -102,26 +97,8 @@ impl<'a> Run<'a> {
                 let of = self.eval(of)?;
                 Val::Bool(self.is(*kind, of)?)
             }
-            Expr::Trim(of) => {
-                let text = self.text(of)?;
-                self.account.pay_bytes(text.len())?;
-                Val::Str(strip(text, None, Ends::Both))
-            }
-            Expr::Strip(ends, of, chars) => {
-                let text = self.text(of)?;
-                self.account.pay_bytes(text.len())?;
-                Val::Str(strip(text, chars.as_deref(), *ends))
-            }
-            Expr::StartsWith(of, start) => {
-                let text = self.text(of)?;
-                self.account.pay_bytes(text.len())?;
-                Val::Bool(text.starts_with(&**start))
-            }
-            Expr::EndsWith(of, end) => {
-                let text = self.text(of)?;
-                self.account.pay_bytes(text.len())?;
-                Val::Bool(text.ends_with(&**end))
-            }
+            Expr::Trim(_) | Expr::Strip(..) => Val::Str(self.text(expr)?),
+            Expr::StartsWith(..) | Expr::EndsWith(..) => Val::Bool(self.test(expr)?),
             Expr::Length(of) => {
                 let of = self.eval(of)?;
                 self.length(of)?
@@ -174,7 +151,7 @@ impl<'a> Run<'a> {
                 let default = self.eval(default)?;
                 match (of, key) {
                     (Val::Map(map), Val::Str(name)) => {
-                        map.entries.get(name).map_or(default, Val::of)
+                        map.entries()?.get(name).map_or(default, Val::of)
                     }
                     _ => return Err(Ask),
                 }
@@ -205,14 +182,6 @@ impl<'a> Run<'a> {
             Expr::Captured => self.captured,
             Expr::Pairs(_) | Expr::Ask => return Err(Ask),
         })
-    }
-
-    /// An expression that is a text.
-    pub(super) fn text(&mut self, expr: &'a Expr) -> Result<&'a str> {
-        match self.eval(expr)? {
-            Val::Str(text) => Ok(text),
-            _ => Err(Ask),
-        }
     }
 
     pub(super) fn join(&mut self, left: &'a str, right: &'a str) -> Result<Val<'a>> {

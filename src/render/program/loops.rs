@@ -3,7 +3,7 @@
 use super::account::{Ask, Result};
 use super::code::{Expr, For, Targets};
 use super::run::{Flow, Run};
-use super::value::{Entries, Val};
+use super::value::{Entries, Val, items};
 use minijinja::Value;
 use minijinja::value::Tuple;
 
@@ -61,8 +61,7 @@ impl<'a> Run<'a> {
                 self.unset(&own.slots);
                 let item = self.item(&items, index);
                 self.assign(&own.targets, item)?;
-                let test = self.eval(filter)?;
-                if self.is_true(test)? {
+                if self.test(filter)? {
                     kept.push(item.one()?);
                 }
             }
@@ -100,18 +99,23 @@ impl<'a> Run<'a> {
     pub(super) fn items(&mut self, expr: &'a Expr) -> Result<(Items<'a>, Option<usize>)> {
         if let Expr::Pairs(of) = expr {
             return match self.eval(of)? {
-                Val::Map(map) => Ok((Items::Pairs(map.entries), Some(map.entries.len()))),
+                Val::Map(map) => {
+                    let entries = map.entries()?;
+                    Ok((Items::Pairs(entries), Some(entries.len())))
+                }
                 _ => Err(Ask),
             };
         }
         let value = self.eval(expr)?;
         let len = match value {
             Val::Undefined | Val::None => 0,
-            Val::Seq(_, items) | Val::Slice { items, .. } => items.len(),
+            Val::Seq(list) => items(list).ok_or(Ask)?.len(),
+            Val::Slice { items, .. } => items.len(),
             Val::Messages { from, to, .. } => to.saturating_sub(from) as usize,
             Val::Range { len, .. } => len as usize,
             Val::Map(map) => {
-                return Ok((Items::Keys(map.entries), Some(map.entries.len())));
+                let entries = map.entries()?;
+                return Ok((Items::Keys(entries), Some(entries.len())));
             }
             Val::Held(value) => {
                 let iter = value.try_iter().map_err(|_| Ask)?;
@@ -148,7 +152,10 @@ impl<'a> Run<'a> {
     /// An item of a list that lies within it.
     pub(super) fn list_item(&self, list: Val<'a>, index: usize) -> Val<'a> {
         match list {
-            Val::Seq(_, items) => items.get(index).map_or(Val::Undefined, Val::of),
+            Val::Seq(list) => {
+                let items = items(list).unwrap_or_default();
+                items.get(index).map_or(Val::Undefined, Val::of)
+            }
             Val::Slice { items, reversed } => {
                 let at = place(index, items.len(), reversed);
                 at.and_then(|at| items.get(at))
@@ -163,8 +170,10 @@ impl<'a> Run<'a> {
                     None => Val::Undefined,
                 }
             }
-            Val::Range { start, step, len } => match i64::try_from(index) {
-                Ok(at) if index < len as usize => Val::Int(start + step * at),
+            Val::Range { start, step, len } => match i32::try_from(index) {
+                Ok(at) if index < len as usize => {
+                    Val::Int(i64::from(start) + i64::from(step) * i64::from(at))
+                }
                 _ => Val::Undefined,
             },
             _ => Val::Undefined,
@@ -195,8 +204,10 @@ impl<'a> Run<'a> {
             (item, _) => item.one()?,
         };
         let parts: &[Value] = match item {
-            Val::Seq(_, parts) => parts,
-            Val::Held(value) => value.downcast_object_ref::<Tuple>().ok_or(Ask)?,
+            Val::Seq(value) if items(value).is_some() => items(value).unwrap_or_default(),
+            Val::Held(value) | Val::Seq(value) => {
+                value.downcast_object_ref::<Tuple>().ok_or(Ask)?
+            }
             _ => return Err(Ask),
         };
         if parts.len() != slots.len() {

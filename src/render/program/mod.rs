@@ -28,6 +28,7 @@ mod eval;
 mod expressions;
 mod loops;
 mod print;
+mod quick;
 mod run;
 mod scope;
 mod store;
@@ -113,7 +114,7 @@ impl Program {
 /// Whether a message has one of these keys, or is nothing that a program looks into.
 pub(super) fn may_have(message: &Value, keys: &[&str]) -> bool {
     match value::Val::of(message) {
-        value::Val::Map(map) => map.entries.has_any(keys),
+        value::Val::Map(map) => map.entries().map_or(true, |own| own.has_any(keys)),
         value::Val::Foreign(_) => true,
         _ => false,
     }

@@ -23,8 +23,7 @@ impl<'a> Run<'a> {
             }
             Expr::If(parts) => {
                 let [test, yes, no] = &**parts;
-                let test = self.eval(test)?;
-                let branch = if self.is_true(test)? { yes } else { no };
+                let branch = if self.test(test)? { yes } else { no };
                 self.print(branch)
             }
             Expr::Call(call) => match self.macro_of(call)? {
@@ -34,10 +33,13 @@ impl<'a> Run<'a> {
                     self.print_value(value)
                 }
             },
-            _ => {
-                let value = self.eval(expr)?;
-                self.print_value(value)
-            }
+            _ => match self.known_text(expr) {
+                Some(text) => self.write(text),
+                None => {
+                    let value = self.eval(expr)?;
+                    self.print_value(value)
+                }
+            },
         }
     }
 

@@ -129,8 +129,7 @@ impl<'a> Run<'a> {
             Node::Print(expr) => self.print(expr)?,
             Node::PrintAll(terms) => self.print_all(terms)?,
             Node::If { test, yes, no } => {
-                let test = self.eval(test)?;
-                let block = if self.is_true(test)? { yes } else { no };
+                let block = if self.test(test)? { yes } else { no };
                 return self.block(block);
             }
             Node::For(own) => self.for_loop(own)?,

@@ -4,12 +4,14 @@
 //! what the row reader, JSON and the engine's own literals are made of is looked into. Anything else is
 //! [`Foreign`](Val::Foreign): looking at it could change it, so that the engine would see another value afterwards.
 
+use super::account::{Ask, Result};
 use crate::render::number::BigInt;
 use crate::render::row::Listed;
 use indexmap::IndexMap;
 use minijinja::value::{Tuple, Value, ValueKind};
 
-/// A value, borrowed.
+/// A value, borrowed: small, since each step of a run copies some. What a map or a list is made of is asked when it is
+/// looked into.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Val<'a> {
     /// A variable that is not set: what is outside of its frame is looked up instead.
@@ -23,7 +25,7 @@ pub(super) enum Val<'a> {
     Str(&'a str),
     Map(Map<'a>),
     /// A list of values.
-    Seq(&'a Value, &'a [Value]),
+    Seq(&'a Value),
     /// A slice of one, which the engine keeps lazy.
     Slice {
         items: &'a [Value],
@@ -39,8 +41,8 @@ pub(super) enum Val<'a> {
     },
     /// `range(…)`.
     Range {
-        start: i64,
-        step: i64,
+        start: i32,
+        step: i32,
         len: u32,
     },
     /// What a filter or method of the engine's gave and no program looks into: a tuple, an iterator.
@@ -57,7 +59,6 @@ pub(super) enum Val<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Map<'a> {
     pub(super) value: &'a Value,
-    pub(super) entries: Entries<'a>,
     /// Index in the conversation, or [`NO_MESSAGE`].
     pub(super) message: u32,
 }
@@ -73,6 +74,18 @@ pub(super) enum Entries<'a> {
 
 /// Most entries that are looked through one by one.
 const WALKED: usize = 16;
+
+/// What a list is made of, if it is one of ours.
+pub(super) fn items(list: &Value) -> Option<&[Value]> {
+    list.downcast_object_ref::<Vec<Value>>().map(Vec::as_slice)
+}
+
+impl<'a> Map<'a> {
+    /// What it is made of, if it is one of ours.
+    pub(super) fn entries(self) -> Result<Entries<'a>> {
+        Entries::of(self.value).ok_or(Ask)
+    }
+}
 
 impl<'a> Entries<'a> {
     fn of(value: &'a Value) -> Option<Self> {
@@ -128,18 +141,11 @@ impl<'a> Val<'a> {
     pub(super) fn of(value: &'a Value) -> Self {
         match value.kind() {
             ValueKind::String => Val::Str(value.as_str().unwrap_or_default()),
-            ValueKind::Map => match Entries::of(value) {
-                Some(entries) => Val::Map(Map {
-                    value,
-                    entries,
-                    message: NO_MESSAGE,
-                }),
-                None => Val::Foreign(value),
-            },
-            ValueKind::Seq => match value.downcast_object_ref::<Vec<Value>>() {
-                Some(items) => Val::Seq(value, items),
-                None => Val::Foreign(value),
-            },
+            ValueKind::Map => Val::Map(Map {
+                value,
+                message: NO_MESSAGE,
+            }),
+            ValueKind::Seq => Val::Seq(value),
             ValueKind::None => Val::None,
             ValueKind::Bool => Val::Bool(value.is_true()),
             ValueKind::Number => match value.is_integer().then(|| value.as_i64()).flatten() {
@@ -155,6 +161,8 @@ impl<'a> Val<'a> {
     pub(super) fn held(value: &'a Value) -> Self {
         match Val::of(value) {
             Val::Foreign(value) => Val::Held(value),
+            Val::Seq(value) if items(value).is_none() => Val::Held(value),
+            Val::Map(map) if Entries::of(map.value).is_none() => Val::Held(value),
             own => own,
         }
     }
