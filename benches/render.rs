@@ -1,8 +1,9 @@
 //! The render stage: records to text, in bytes of JSON or of text a second of one thread.
 //!
-//! `rows` reads the JSON, `template` prints what was read, with the demo's template, tools and tool calls among it.
-//! `chatml` compares where the generation block stands: `direct` is rendered once, `captured` (inside a macro) is
-//! rendered twice and compared. `record` is rows and template, as a worker does it.
+//! `rows` reads the JSON, `template` prints what was read, with the demo's template, tools and tool calls among it, and
+//! `engine` does it without the template's program. `chatml` compares where the generation block stands: `direct` is
+//! rendered once, `captured` (inside a macro) is rendered twice and compared. `record` is rows and template, as a worker
+//! does it.
 
 #![allow(
     clippy::expect_used,
@@ -63,6 +64,19 @@ fn records(criterion: &mut Criterion) {
             }
         });
     });
+    let engine = |chat: &Conversation| {
+        let template = templates.choose(chat.tools.is_some()).expect("a template");
+        template
+            .render_by_engine(chat, Ending::Whole)
+            .expect("it is a chat")
+    };
+    group.bench_function("engine", |bencher| {
+        bencher.iter(|| {
+            for chat in &conversations {
+                black_box(engine(chat));
+            }
+        });
+    });
     group.throughput(json);
     group.bench_function("record", |bencher| {
         bencher.iter(|| {
@@ -100,6 +114,14 @@ fn chatml(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for chat in &conversations {
                     black_box(whole(chat));
+                }
+            });
+        });
+        group.bench_function(format!("{name} by the engine"), |bencher| {
+            bencher.iter(|| {
+                for chat in &conversations {
+                    let engine = template.render_by_engine(chat, Ending::Whole);
+                    black_box(engine.expect("it is a chat"));
                 }
             });
         });

@@ -1,9 +1,10 @@
 //! The `tojson` filter of Transformers: Python's `json.dumps`, without HTML escaping.
 
-use super::limits::BYTES_PER_FUEL;
+use super::limits::{BYTES_PER_FUEL, Fuel};
 use super::number::{BigInt, as_float, write_float};
 use super::print::deeper;
 use super::refusal::invalid;
+use super::row::Listed;
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Error, State};
 use std::fmt::Write;
@@ -16,17 +17,25 @@ pub(super) fn tojson(
     nesting: usize,
 ) -> Result<Value, Error> {
     let style = Style::from_args(&args.into_values())?;
-    let mut writer = Writer {
-        out: String::new(),
-        state,
-        style,
-    };
-    writer.value(value, 0, nesting)?;
-    Ok(Value::from(writer.out))
+    let mut out = String::new();
+    write(&mut out, state, value, &style, nesting)?;
+    Ok(Value::from(out))
+}
+
+/// Writes a value as `json.dumps` does, at most `nesting` levels deep.
+pub(super) fn write<F: Fuel>(
+    out: &mut String,
+    fuel: &F,
+    value: &Value,
+    style: &Style,
+    nesting: usize,
+) -> Result<(), Error> {
+    Writer { out, fuel, style }.value(value, 0, nesting)
 }
 
 /// How `json.dumps` was asked to write.
-struct Style {
+#[derive(Debug)]
+pub(super) struct Style {
     ensure_ascii: bool,
     /// What a level is indented by; none: on one line.
     indent: Option<String>,
@@ -36,7 +45,8 @@ struct Style {
 }
 
 impl Style {
-    fn from_args(args: &[Value]) -> Result<Style, Error> {
+    /// Of the filter's arguments, keywords last.
+    pub(super) fn from_args(args: &[Value]) -> Result<Style, Error> {
         type Args = (
             Option<Value>,
             Option<Value>,
@@ -94,13 +104,13 @@ impl Style {
     }
 }
 
-struct Writer<'a, 'template, 'env> {
-    out: String,
-    state: &'a State<'template, 'env>,
-    style: Style,
+struct Writer<'a, F> {
+    out: &'a mut String,
+    fuel: &'a F,
+    style: &'a Style,
 }
 
-impl Writer<'_, '_, '_> {
+impl<F: Fuel> Writer<'_, F> {
     fn value(&mut self, value: &Value, level: usize, nesting: usize) -> Result<(), Error> {
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
@@ -113,6 +123,15 @@ impl Writer<'_, '_, '_> {
                 let nesting = deeper(nesting)?;
                 self.out.push('[');
                 let mut empty = true;
+                if let Some(items) = value.downcast_object_ref::<Vec<Value>>() {
+                    for item in items {
+                        self.before_item(&mut empty, level)?;
+                        self.value(item, level + 1, nesting)?;
+                    }
+                    self.after_items(empty, level);
+                    self.out.push(']');
+                    return Ok(());
+                }
                 for item in value.try_iter()?.checked() {
                     self.before_item(&mut empty, level)?;
                     self.value(&item?, level + 1, nesting)?;
@@ -122,6 +141,21 @@ impl Writer<'_, '_, '_> {
             }
             ValueKind::Map => {
                 let nesting = deeper(nesting)?;
+                // What the row reader makes is read where it lies.
+                let listed = value.downcast_object_ref::<Listed>();
+                if let Some(listed) = listed.filter(|_| !self.style.sort_keys) {
+                    self.out.push('{');
+                    let mut empty = true;
+                    for (key, item) in listed.entries() {
+                        self.before_item(&mut empty, level)?;
+                        self.key(key)?;
+                        self.out.push_str(&self.style.after_key);
+                        self.value(item, level + 1, nesting)?;
+                    }
+                    self.after_items(empty, level);
+                    self.out.push('}');
+                    return Ok(());
+                }
                 let pairs = value.as_object().and_then(|object| object.try_iter_pairs());
                 let mut pairs: Vec<(Value, Value)> = match pairs {
                     Some(pairs) => pairs.collect(),
@@ -159,7 +193,7 @@ impl Writer<'_, '_, '_> {
                 self.out
                     .push_str(if x < 0.0 { "-Infinity" } else { "Infinity" })
             }
-            Some(x) => write_float(&mut self.out, x)?,
+            Some(x) => write_float(self.out, x)?,
             None => write!(self.out, "{value}")?,
         }
         Ok(())
@@ -189,7 +223,7 @@ impl Writer<'_, '_, '_> {
         let bytes = indent
             .saturating_add(style.between_items.len())
             .saturating_add(style.after_key.len());
-        self.state.consume_fuel(1 + bytes as u64 / BYTES_PER_FUEL)?;
+        self.fuel.consume(1 + bytes as u64 / BYTES_PER_FUEL)?;
         if !*empty {
             self.out.push_str(&self.style.between_items);
         }
@@ -214,14 +248,14 @@ impl Writer<'_, '_, '_> {
     }
 
     fn string(&mut self, text: &str) -> Result<(), Error> {
-        self.state
-            .consume_fuel(text.len() as u64 / BYTES_PER_FUEL)?;
+        self.fuel.consume(text.len() as u64 / BYTES_PER_FUEL)?;
         self.out.push('"');
         let mut rest = text;
-        let special = |c: char| -> bool {
-            matches!(c, '"' | '\\' | '\0'..='\x1f') || (self.style.ensure_ascii && !c.is_ascii())
-        };
-        while let Some(at) = rest.find(special) {
+        let ascii = self.style.ensure_ascii;
+        // All of these are the first bytes of characters.
+        let special =
+            |b: u8| -> bool { b < 0x20 || b == b'"' || b == b'\\' || (ascii && !b.is_ascii()) };
+        while let Some(at) = rest.bytes().position(special) {
             let (plain, tail) = rest.split_at(at);
             self.out.push_str(plain);
             let mut chars = tail.chars();

@@ -6,6 +6,21 @@ use crate::recipe::LimitsConfig;
 /// keep to.
 pub(super) const BYTES_PER_FUEL: u64 = 64;
 
+/// Where the fuel comes from: the engine's state, or the account of a program.
+pub(super) trait Fuel {
+    /// Takes so many units.
+    ///
+    /// # Errors
+    /// There are none left.
+    fn consume(&self, units: u64) -> Result<(), minijinja::Error>;
+}
+
+impl Fuel for minijinja::State<'_, '_> {
+    fn consume(&self, units: u64) -> Result<(), minijinja::Error> {
+        self.consume_fuel(units)
+    }
+}
+
 /// Limits of one render. A template that passes one is refused with
 /// [`Kind::Template`](crate::Kind::Template).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,7 +36,7 @@ pub(super) fn is_space(c: char) -> bool {
 }
 
 /// Which ends of a string are stripped.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
     Both,
     Left,

@@ -10,6 +10,7 @@
 //! - [`template`]: compile once, render from many threads
 //! - `source`, `concat`, `literal`: the little that is rewritten in a template before the engine
 //!   sees it
+//! - `program`: the same compiled once more, for rows that need no engine
 //! - `environment`, `filters`, `methods`, `namespace`, `print`, `json`, [`number`],
 //!   `clock`: Python's side of Jinja
 //! - `page`, `spans`: what comes out, bounded, and where it was printed
@@ -49,6 +50,7 @@ mod owners;
 mod ownership;
 mod page;
 mod print;
+mod program;
 mod refusal;
 mod skip;
 mod source;

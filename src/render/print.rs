@@ -1,23 +1,23 @@
 //! Python's `str()` and `repr()` of template values: what `{{ x }}`, `|string`, `~` and `|join` print.
 
-use super::limits::BYTES_PER_FUEL;
+use super::limits::{BYTES_PER_FUEL, Fuel};
 use super::number::{as_float, write_float};
 use super::refusal::invalid;
+use minijinja::Error;
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Error, State};
 use std::fmt::{self, Write};
 
 /// Prints a value as `str()` does: strings as they are, the rest as [`write_repr`].
 pub(super) fn write_str(
     out: &mut impl Write,
-    state: &State,
+    fuel: &impl Fuel,
     value: &Value,
     nesting: usize,
 ) -> Result<(), Error> {
     match value.as_str() {
         Some(text) => Ok(out.write_str(text)?),
         None if value.is_undefined() => Ok(()),
-        None => write_repr(out, state, value, nesting),
+        None => write_repr(out, fuel, value, nesting),
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn write_str(
 /// is as long as it likes.
 pub(super) fn write_repr(
     out: &mut impl Write,
-    state: &State,
+    fuel: &impl Fuel,
     value: &Value,
     nesting: usize,
 ) -> Result<(), Error> {
@@ -35,7 +35,7 @@ pub(super) fn write_repr(
         ValueKind::Undefined => out.write_str("Undefined")?,
         ValueKind::String => {
             let text = value.as_str().unwrap_or_default();
-            state.consume_fuel(text.len() as u64 / BYTES_PER_FUEL)?;
+            fuel.consume(text.len() as u64 / BYTES_PER_FUEL)?;
             write_quoted(out, text)?;
         }
         ValueKind::Number => match as_float(value) {
@@ -48,11 +48,11 @@ pub(super) fn write_repr(
             out.write_char(if tuple { '(' } else { '[' })?;
             let mut count = 0_usize;
             for item in value.try_iter()?.checked() {
-                state.consume_fuel(1)?;
+                fuel.consume(1)?;
                 if count > 0 {
                     out.write_str(", ")?;
                 }
-                write_repr(out, state, &item?, nesting)?;
+                write_repr(out, fuel, &item?, nesting)?;
                 count += 1;
             }
             out.write_str(match (tuple, count) {
@@ -66,13 +66,13 @@ pub(super) fn write_repr(
             out.write_char('{')?;
             let pairs = value.as_object().and_then(|object| object.try_iter_pairs());
             for (index, (key, item)) in pairs.into_iter().flatten().enumerate() {
-                state.consume_fuel(1)?;
+                fuel.consume(1)?;
                 if index > 0 {
                     out.write_str(", ")?;
                 }
-                write_repr(out, state, &key, nesting)?;
+                write_repr(out, fuel, &key, nesting)?;
                 out.write_str(": ")?;
-                write_repr(out, state, &item, nesting)?;
+                write_repr(out, fuel, &item, nesting)?;
             }
             out.write_char('}')?;
         }

@@ -7,6 +7,7 @@ use super::limits::TemplateLimits;
 use super::number::BigInt;
 use super::opening::Opening;
 use super::page::{Numbered, Page, Piece, RECORDER, Recorder, Tracking};
+use super::program::{Printed, Program, may_have};
 use super::refusal::{explain, template_error};
 use super::source::{Generation, Loops, prepare};
 use super::spans::{absent_pair, changed, take_out};
@@ -14,6 +15,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use chrono::{Months, NaiveDateTime};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, Value};
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -64,6 +66,9 @@ pub struct ChatTemplate {
     shared: Arc<[(String, Value)]>,
     limits: TemplateLimits,
     now: Option<NaiveDateTime>,
+    /// The template, and the one that says which item its loops stand at, where they could be compiled.
+    program: Option<Program>,
+    announced: Option<Program>,
     /// How answers open, for conversations without kwargs of their own; found when first asked for.
     pub(super) opening: OnceLock<Result<Opening>>,
 }
@@ -110,15 +115,9 @@ impl ChatTemplate {
         let prepared = prepare(source, &limits, Loops::Plain)?;
         let mut environment = environment(&limits, now);
         environment
-            .add_template_owned(TEMPLATE, prepared.source)
+            .add_template_owned(TEMPLATE, prepared.source.clone())
             .map_err(|error| explain(&error, &limits))?;
-        if prepared.generation == Generation::None {
-            let announced = prepare(source, &limits, Loops::Announced)?;
-            environment
-                .add_template_owned(INSTRUMENTED, announced.source)
-                .map_err(|error| explain(&error, &limits))?;
-        }
-        let shared = kwargs
+        let shared: Arc<[(String, Value)]> = kwargs
             .into_iter()
             .map(|(name, value)| (name, from_json(value)))
             .chain(
@@ -127,12 +126,23 @@ impl ChatTemplate {
                     .map(|(name, token)| (name, Value::from(token))),
             )
             .collect();
+        let program = Program::compile(&prepared.source, &environment, &shared);
+        let mut announced = None;
+        if prepared.generation == Generation::None {
+            let source = prepare(source, &limits, Loops::Announced)?.source;
+            announced = Program::compile(&source, &environment, &shared);
+            environment
+                .add_template_owned(INSTRUMENTED, source)
+                .map_err(|error| explain(&error, &limits))?;
+        }
         Ok(ChatTemplate {
             environment,
             generation: prepared.generation,
             shared,
             limits,
             now,
+            program,
+            announced,
             opening: OnceLock::new(),
         })
     }
@@ -162,6 +172,9 @@ impl ChatTemplate {
             shared: Arc::clone(&self.shared),
             limits: self.limits,
             now: Some(then),
+            // Its functions know the other time.
+            program: None,
+            announced: None,
             opening: OnceLock::new(),
         };
         let [here, there] = [self, &other].map(|t| t.render(conversation, Ending::Whole).ok());
@@ -195,18 +208,73 @@ impl ChatTemplate {
         })
     }
 
+    /// The same by the engine alone: the slow twin, for tests and comparisons.
+    ///
+    /// # Errors
+    /// Those of [`render`](Self::render).
+    pub fn render_by_engine(
+        &self,
+        conversation: &Conversation,
+        ending: Ending,
+    ) -> Result<Rendered> {
+        let input = Input::new(conversation, ending)?;
+        let (text, spans) =
+            self.render_by(&input, |input, tracking| self.run_engine(input, tracking))?;
+        Ok(Rendered {
+            text,
+            spans,
+            ending,
+        })
+    }
+
+    /// The same by the template's program alone; none where the engine has to render.
+    ///
+    /// # Errors
+    /// Those of [`render`](Self::render) that come of what is printed, not of printing it.
+    pub fn render_by_program(
+        &self,
+        conversation: &Conversation,
+        ending: Ending,
+    ) -> Result<Option<Rendered>> {
+        let input = Input::new(conversation, ending)?;
+        let asked = Cell::new(false);
+        let run = |input: &Input<'_>, tracking| {
+            self.run_program(input, tracking).ok_or_else(|| {
+                asked.set(true);
+                template_error("the engine has to render")
+            })
+        };
+        match self.render_by(&input, run) {
+            Ok((text, spans)) => Ok(Some(Rendered {
+                text,
+                spans,
+                ending,
+            })),
+            Err(_) if asked.get() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Text and spans, by whichever way the template needs.
-    pub(super) fn render_input(&self, input: &Arc<Input>) -> Result<(String, Vec<Range<usize>>)> {
+    pub(super) fn render_input(&self, input: &Input<'_>) -> Result<(String, Vec<Range<usize>>)> {
+        self.render_by(input, |input, tracking| self.run(input, tracking))
+    }
+
+    fn render_by(
+        &self,
+        input: &Input<'_>,
+        run: impl Fn(&Input<'_>, Tracking) -> Result<Printed>,
+    ) -> Result<(String, Vec<Range<usize>>)> {
         match self.generation {
-            Generation::None => Ok((self.run(input, Tracking::Off)?.0, Vec::new())),
+            Generation::None => Ok((run(input, Tracking::Off)?.text, Vec::new())),
             Generation::Direct => {
-                let (text, recorder) = self.run(input, Tracking::Position)?;
-                Ok((text, recorder.take_spans()))
+                let printed = run(input, Tracking::Position)?;
+                Ok((printed.text, printed.spans))
             }
             Generation::Captured => {
-                let (plain, _) = self.run(input, Tracking::Off)?;
+                let plain = run(input, Tracking::Off)?.text;
                 let (open, close) = absent_pair(&plain)?;
-                let (marked, _) = self.run(input, Tracking::Sentinels { open, close })?;
+                let marked = run(input, Tracking::Sentinels { open, close })?.text;
                 let (text, spans) = take_out(&marked, open, close)?;
                 if text == plain {
                     Ok((plain, spans))
@@ -223,12 +291,38 @@ impl ChatTemplate {
         conversation: &Conversation,
         ending: Ending,
     ) -> Result<(String, Vec<Piece>)> {
-        let input = Input::numbered(conversation, ending)?;
-        let (text, recorder) = self.run(&input, Tracking::Turns)?;
-        Ok((text, recorder.take_pieces()))
+        let input = Input::new(conversation, ending)?;
+        let printed = self.run(&input, Tracking::Turns)?;
+        Ok((printed.text, printed.pieces))
     }
 
-    fn run(&self, input: &Arc<Input>, tracking: Tracking) -> Result<(String, Arc<Recorder>)> {
+    /// One run, by the program or else by the engine.
+    fn run(&self, input: &Input<'_>, tracking: Tracking) -> Result<Printed> {
+        match self.run_program(input, tracking) {
+            Some(printed) => Ok(printed),
+            None => self.run_engine(input, tracking),
+        }
+    }
+
+    /// One run by the program; none where the engine has to.
+    pub(super) fn run_program(&self, input: &Input<'_>, tracking: Tracking) -> Option<Printed> {
+        let program = match tracking {
+            Tracking::Turns => self.announced.as_ref()?,
+            _ => self.program.as_ref()?,
+        };
+        let messages = input.aliased();
+        program.run(
+            &self.environment,
+            &self.limits,
+            input.conversation,
+            messages.as_deref(),
+            input.ending == Ending::GenerationPrompt,
+            tracking,
+        )
+    }
+
+    /// One run by the engine.
+    pub(super) fn run_engine(&self, input: &Input<'_>, tracking: Tracking) -> Result<Printed> {
         let name = if tracking == Tracking::Turns {
             INSTRUMENTED
         } else {
@@ -236,23 +330,29 @@ impl ChatTemplate {
         };
         let recorder = Recorder::new(tracking);
         let scope = Scope {
-            input: Arc::clone(input),
+            input: input.variables(tracking),
             shared: Arc::clone(&self.shared),
             recorder: Arc::clone(&recorder),
         };
         let mut page = Page::new(self.limits.output_bytes, Arc::clone(&recorder));
+        let mut fuel = 0;
         self.environment
             .get_template(name)
             .and_then(|template| {
-                template
-                    .render_captured_to(Value::from_object(scope), &mut page)
-                    .map(drop)
+                let captured = template.render_captured_to(Value::from_object(scope), &mut page)?;
+                fuel = captured.state().fuel_levels().map_or(0, |(used, _)| used);
+                Ok(())
             })
             .map_err(|error| explain(&error, &self.limits))?;
         let text = page
             .into_text()
             .ok_or_else(|| template_error("the template printed bytes that are not UTF-8"))?;
-        Ok((text, recorder))
+        Ok(Printed {
+            text,
+            spans: recorder.take_spans(),
+            pieces: recorder.take_pieces(),
+            fuel,
+        })
     }
 }
 
@@ -280,31 +380,15 @@ pub(super) fn from_json(value: serde_json::Value) -> Value {
     }
 }
 
-/// One conversation, ready to be looked up by a template.
-#[derive(Debug)]
-pub(super) struct Input {
-    messages: Value,
-    tools: Value,
-    documents: Value,
-    add_generation_prompt: Value,
-    kwargs: Vec<(String, Value)>,
+/// What one render is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input<'a> {
+    conversation: &'a Conversation,
+    ending: Ending,
 }
 
-impl Input {
-    pub(super) fn new(conversation: &Conversation, ending: Ending) -> Result<Arc<Input>> {
-        Self::with(conversation, ending, |message, _| message)
-    }
-
-    /// The same, of messages that know their places.
-    fn numbered(conversation: &Conversation, ending: Ending) -> Result<Arc<Input>> {
-        Self::with(conversation, ending, Numbered::value)
-    }
-
-    fn with(
-        conversation: &Conversation,
-        ending: Ending,
-        wrap: fn(Value, usize) -> Value,
-    ) -> Result<Arc<Input>> {
+impl<'a> Input<'a> {
+    pub(super) fn new(conversation: &'a Conversation, ending: Ending) -> Result<Input<'a>> {
         if conversation.messages.is_empty() {
             return Err(
                 Error::new(Kind::Row, Stage::Render, "the conversation has no message")
@@ -321,22 +405,54 @@ impl Input {
                 .remedy("take it out of chat_template_kwargs"));
             }
         }
-        let messages: Vec<Value> = conversation
-            .messages
+        Ok(Input {
+            conversation,
+            ending,
+        })
+    }
+
+    /// The messages, where templates see others than the row has.
+    fn aliased(&self) -> Option<Vec<Value>> {
+        let messages = &self.conversation.messages;
+        let reasons = |message: &Message| may_have(&message.value, &REASONING);
+        messages
             .iter()
-            .map(with_reasoning_aliases)
-            .enumerate()
-            .map(|(index, message)| wrap(message, index))
-            .collect();
+            .any(reasons)
+            .then(|| messages.iter().map(with_reasoning_aliases).collect())
+    }
+
+    /// As the engine looks them up.
+    fn variables(&self, tracking: Tracking) -> Variables {
+        let conversation = self.conversation;
+        let messages = conversation.messages.iter().map(with_reasoning_aliases);
+        let messages: Vec<Value> = match tracking {
+            // Messages know their places.
+            Tracking::Turns => {
+                let numbered = messages.enumerate();
+                let numbered = numbered.map(|(index, message)| Numbered::value(message, index));
+                numbered.collect()
+            }
+            _ => messages.collect(),
+        };
         let or_none = |value: &Option<Value>| value.clone().unwrap_or(Value::from(()));
-        Ok(Arc::new(Input {
+        Variables {
             messages: Value::from(messages),
             tools: or_none(&conversation.tools),
             documents: or_none(&conversation.documents),
-            add_generation_prompt: Value::from(ending == Ending::GenerationPrompt),
+            add_generation_prompt: Value::from(self.ending == Ending::GenerationPrompt),
             kwargs: conversation.kwargs.clone(),
-        }))
+        }
     }
+}
+
+/// One conversation, ready to be looked up by a template.
+#[derive(Debug)]
+struct Variables {
+    messages: Value,
+    tools: Value,
+    documents: Value,
+    add_generation_prompt: Value,
+    kwargs: Vec<(String, Value)>,
 }
 
 /// Names that a message's reasoning goes by, the standard one first.
@@ -375,7 +491,7 @@ fn with_reasoning_aliases(message: &Message) -> Value {
 /// The variables of one render.
 #[derive(Debug)]
 struct Scope {
-    input: Arc<Input>,
+    input: Variables,
     shared: Arc<[(String, Value)]>,
     recorder: Arc<Recorder>,
 }

@@ -130,7 +130,14 @@ impl Entries {
 
 /// A map of at most [`LISTED`] keys.
 #[derive(Debug)]
-struct Listed(Vec<(Value, Value)>);
+pub(in crate::render) struct Listed(Vec<(Value, Value)>);
+
+impl Listed {
+    /// Keys, which are strings and different ones, with their values, in order.
+    pub(in crate::render) fn entries(&self) -> &[(Value, Value)] {
+        &self.0
+    }
+}
 
 impl Object for Listed {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {

@@ -24,6 +24,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(super) use entries::Listed;
 pub(super) use pick::pick;
 pub use shape::Shape;
 
