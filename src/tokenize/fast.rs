@@ -30,7 +30,7 @@ pub(super) struct FastEngine {
 
 /// How ids are had, and offsets with them.
 enum Way {
-    Bytes(ByteBpe, TokenBytes),
+    Bytes(Box<ByteBpe>, TokenBytes),
     Sentence(Box<SentenceBpe>),
 }
 
@@ -164,7 +164,7 @@ impl Way {
     fn of(reference: &Engine, file: &[u8]) -> std::result::Result<Way, String> {
         let tokenizer = reference.inner();
         match reference.bytes() {
-            Some(bytes) => Ok(Way::Bytes(ByteBpe::of(tokenizer)?, bytes.clone())),
+            Some(bytes) => Ok(Way::Bytes(Box::new(ByteBpe::of(tokenizer)?), bytes.clone())),
             None => {
                 let engine = SentenceBpe::of(tokenizer, reference.vocab_len(), file)?;
                 Ok(Way::Sentence(Box::new(engine)))

@@ -131,10 +131,15 @@ impl Merges {
             seams.add(&made);
         }
 
-        let most = vocab.keys().filter_map(|token| single(token)).max();
-        let mut characters = vec![NONE; most.map_or(0, |c| c as usize) + 1];
-        for (token, &id) in &vocab {
-            if let Some(place) = single(token).and_then(|c| characters.get_mut(c as usize)) {
+        let single = vocab
+            .iter()
+            .filter_map(|(token, id)| Some((single(token)?, *id)));
+        let mut single: Vec<(char, TokenId)> = single.collect();
+        single.sort_unstable();
+        let most = single.last().map_or(' ', |(c, _)| (*c).max(' '));
+        let mut characters = vec![NONE; most as usize + 1];
+        for (c, id) in single {
+            if let Some(place) = characters.get_mut(c as usize) {
                 *place = id;
             }
         }
