@@ -1,8 +1,8 @@
-//! The tokenize stage beside the bare `tokenizers` crate: rendered chats to ids and offsets, in tokens and bytes of
-//! text a second of one thread.
+//! The tokenize stage's two engines beside the bare `tokenizers` crate: rendered chats to ids and offsets, in tokens and
+//! bytes of text a second of one thread.
 //!
-//! Both read the same `tokenizer.json`, give byte offsets, and must give the same ids, which is checked first: the
-//! ratio is what packmill's engine takes off, or adds.
+//! All read the same `tokenizer.json`, give byte offsets, and must give the same ids, which is checked first: the
+//! ratios are what packmill's engines take off.
 
 #![allow(
     clippy::expect_used,
@@ -32,17 +32,24 @@ fn encode(criterion: &mut Criterion) {
         elements: tokens,
         bytes: texts.iter().map(|text| text.len() as u64).sum(),
     });
-    group.bench_function("reference_engine", |bencher| {
-        let mut encoding = Encoding::default();
-        bencher.iter(|| {
-            for text in &texts {
-                engine
-                    .encode(text, SpecialTokens::Leave, &mut encoding)
-                    .expect("text is encoded");
-                black_box(&encoding);
-            }
+    let reference = engine.reference().expect("the demo has a fast engine");
+    let engines = [
+        ("fast_engine", engine.as_ref()),
+        ("reference_engine", reference),
+    ];
+    for (name, engine) in engines {
+        group.bench_function(name, |bencher| {
+            let mut encoding = Encoding::default();
+            bencher.iter(|| {
+                for text in &texts {
+                    engine
+                        .encode(text, SpecialTokens::Leave, &mut encoding)
+                        .expect("text is encoded");
+                    black_box(&encoding);
+                }
+            });
         });
-    });
+    }
     group.bench_function("bare_tokenizers", |bencher| {
         bencher.iter(|| {
             for text in &texts {

@@ -78,6 +78,7 @@ impl Fingerprint {
             version: _,
             seed,
             tokenizer: _,
+            tokenizer_check: _,
             template,
             render,
             special_tokens_in_text,

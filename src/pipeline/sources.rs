@@ -416,6 +416,7 @@ pub(crate) fn encoder(
         special_tokens_in_text: loaded.special_tokens_in_text,
         filter: loaded.filter.clone(),
         tokenizer: Arc::clone(&model.tokenizer),
+        tokenizer_check: recipe.tokenizer_check,
     };
     Ok((encoder, shape))
 }

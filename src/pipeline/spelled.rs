@@ -4,7 +4,7 @@
 //! two apart. Where the recipe asks for it, the fields are searched, and of a row that spells one (few do) those
 //! characters are followed through the template ([`ChatTemplate::come_out`]), so that only what the template wrote becomes a token.
 
-use super::encode::Encoder;
+use super::encode::{Check, Encoder};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::SpecialTokensInText::{Parse, Plain, Refuse};
 use crate::render::{ChatTemplate, Conversation, Rendered};
@@ -19,6 +19,7 @@ impl Encoder {
         template: &ChatTemplate,
         chat: &Conversation,
         rendered: &Rendered,
+        check: Check,
         out: &mut Encoding,
     ) -> Result<Vec<Range<usize>>> {
         refuse_long_runs(&rendered.text, self.longest_run())?;
@@ -26,6 +27,9 @@ impl Encoder {
         let leave = SpecialTokens::Leave;
         if self.special_tokens_in_text == Parse {
             engine.encode(&rendered.text, leave, out)?;
+            if check == Check::Compare {
+                engine.check(&rendered.text, &[], leave, out)?;
+            }
             return Ok(Vec::new());
         }
         let mut suspect = false;
@@ -52,6 +56,9 @@ impl Encoder {
             })?,
         };
         let spelled = engine.encode_except(&rendered.text, &plain, leave, out)?;
+        if check == Check::Compare {
+            engine.check(&rendered.text, &plain, leave, out)?;
+        }
         self.allow(&rendered.text, spelled)
     }
 
@@ -62,13 +69,15 @@ impl Encoder {
         text: &str,
         own: usize,
         prompt: usize,
+        check: Check,
         out: &mut Encoding,
     ) -> Result<Vec<Range<usize>>> {
         refuse_long_runs(text, self.longest_run())?;
-        if self.special_tokens_in_text == Parse {
-            self.tokenizer.encode_plain(text, out)?;
-            return Ok(Vec::new());
-        }
+        let whole = 0..own;
+        let plain: &[Range<usize>] = match self.special_tokens_in_text {
+            Parse => &[],
+            Plain | Refuse => std::slice::from_ref(&whole),
+        };
         if self.special_tokens_in_text == Refuse {
             let row = text.get(..own).unwrap_or_default();
             let found = self.tokenizer.engine.spellings(row)?;
@@ -81,9 +90,13 @@ impl Encoder {
                 return Err(refused(field, text.get(token).unwrap_or_default()));
             }
         }
-        let spelled =
-            self.tokenizer
-                .encode_plain_except(text, std::slice::from_ref(&(0..own)), out)?;
+        if check == Check::Compare {
+            // Before what is doubled is taken out.
+            let engine = &self.tokenizer.engine;
+            engine.encode_except(text, plain, SpecialTokens::Add, out)?;
+            engine.check(text, plain, SpecialTokens::Add, out)?;
+        }
+        let spelled = self.tokenizer.encode_plain_except(text, plain, out)?;
         self.allow(text, spelled)
     }
 

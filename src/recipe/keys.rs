@@ -44,6 +44,11 @@ pub(super) static RECIPE: Section = Section {
             "model",
         ]),
         key(
+            "tokenizer_check",
+            Shape::Nullable(&at_least(1)),
+            "One record in so many is encoded by the reference engine too; a difference ends the run. null: none.",
+        ),
+        key(
             "template",
             Shape::Nullable(&Shape::Located(&template::KEYS)),
             "The chat template and what it sees, for sources without their own.",

@@ -66,7 +66,7 @@ pub use source::{Fields, Format, RowKind, SourceConfig};
 pub use special_tokens::SpecialTokensInText;
 pub use split::{SplitBy, SplitConfig};
 pub use template::TemplateConfig;
-pub use tokenizer::TokenizerConfig;
+pub use tokenizer::{TokenizerConfig, TokenizerEngine};
 
 /// What a recipe that did not come from a file is called in faults.
 const UNNAMED: &str = "recipe";
@@ -80,6 +80,9 @@ pub struct Recipe {
     pub seed: u64,
     /// Where the tokenizer is.
     pub tokenizer: TokenizerConfig,
+    /// One record in so many is encoded by the reference engine too, and the two compared; none: no record.
+    #[serde(default)]
+    pub tokenizer_check: Option<u64>,
     /// The chat template, for sources that do not bring their own.
     pub template: TemplateConfig,
     /// What a conversation becomes, for sources that do not say it themselves.
@@ -139,6 +142,8 @@ impl Default for Recipe {
             // Any fixed number: what matters is that two runs of one recipe agree, so never a clock's.
             seed: 17,
             tokenizer: TokenizerConfig::default(),
+            // Engines were compared when the tokenizer was loaded, and on millions of rows before that.
+            tokenizer_check: None,
             template: TemplateConfig::default(),
             render: Render::default(),
             special_tokens_in_text: SpecialTokensInText::default(),

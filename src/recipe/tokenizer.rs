@@ -1,7 +1,7 @@
 //! Where the tokenizer is.
 
 use super::keys::{FILLED, json};
-use super::shape::{Section, Shape, Text, key};
+use super::shape::{Section, Shape, Text, choice, key};
 use serde::{Deserialize, Serialize};
 
 /// Where the tokenizer is and which ids it ends and pads with.
@@ -17,6 +17,22 @@ pub struct TokenizerConfig {
     pub eos: Option<String>,
     /// The same for the padding token; falls back to eos, then to id 0.
     pub pad: Option<String>,
+    /// What makes ids of text. Every engine gives the same ones.
+    #[serde(default)]
+    pub engine: TokenizerEngine,
+}
+
+/// What makes ids of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerEngine {
+    /// The fast engine where there is one for the tokenizer that gives what the reference gives, else the reference.
+    #[default]
+    Auto,
+    /// The fast engine; a tokenizer that it does not take is refused.
+    Fast,
+    /// The `tokenizers` crate.
+    Reference,
 }
 
 /// The keys.
@@ -54,5 +70,20 @@ pub(super) static KEYS: Section = Section {
             "The padding token; null takes the tokenizer's own, else eos, else id 0.",
         )
         .elsewhere(&["pad_token"]),
+        key(
+            "engine",
+            Shape::Choice(&[
+                choice(
+                    "auto",
+                    "The fast engine where there is one that gives what the reference gives, else the reference.",
+                ),
+                choice(
+                    "fast",
+                    "The fast engine; a tokenizer that it does not take is refused.",
+                ),
+                choice("reference", "The tokenizers crate."),
+            ]),
+            "What makes ids of text. Changes no token.",
+        ),
     ],
 };

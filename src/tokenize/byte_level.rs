@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 /// The bytes of every token of a byte-level vocabulary.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TokenBytes {
     bytes: Vec<u8>,
     /// Where token i's bytes end; they begin where those of i - 1 end. A token without any is one that is
@@ -39,27 +39,34 @@ impl TokenBytes {
         }
         let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
         let alphabet = alphabet();
+        TokenBytes::collect((0..vocab_len).map(|id| {
+            if let Some(token) = added.get(&id) {
+                return token.content.clone().into_bytes();
+            }
+            let token = tokenizer.id_to_token(id).unwrap_or_default();
+            let bytes: Option<Vec<u8>> = token
+                .chars()
+                .map(|c| alphabet.get(c as usize).copied().flatten())
+                .collect();
+            bytes.unwrap_or_default()
+        }))
+    }
+
+    /// The table of tokens with these bytes, from id 0 on; none for one of 4 GiB.
+    pub(super) fn collect(tokens: impl Iterator<Item = Vec<u8>>) -> Option<TokenBytes> {
         let mut table = TokenBytes {
             bytes: Vec::new(),
-            ends: Vec::with_capacity(vocab_len as usize),
+            ends: Vec::new(),
         };
-        for id in 0..vocab_len {
-            if let Some(token) = added.get(&id) {
-                table.bytes.extend_from_slice(token.content.as_bytes());
-            } else if let Some(token) = tokenizer.id_to_token(id) {
-                let bytes: Option<Vec<u8>> = token
-                    .chars()
-                    .map(|c| alphabet.get(c as usize).copied().flatten())
-                    .collect();
-                table.bytes.extend(bytes.unwrap_or_default());
-            }
+        for token in tokens {
+            table.bytes.extend(token);
             table.ends.push(u32::try_from(table.bytes.len()).ok()?);
         }
         Some(table)
     }
 
     /// The bytes of a token; none for one that is not in the table.
-    fn get(&self, id: TokenId) -> Option<&[u8]> {
+    pub(super) fn get(&self, id: TokenId) -> Option<&[u8]> {
         let id = id as usize;
         let end = *self.ends.get(id)? as usize;
         let start = match id.checked_sub(1) {
@@ -105,7 +112,7 @@ impl TokenBytes {
 
 /// The range made to begin and end at characters. The engine does the same: a token that is a part of a
 /// character stands for the whole.
-fn widened(text: &str, mut start: u32, mut end: u32) -> ByteOffsets {
+pub(super) fn widened(text: &str, mut start: u32, mut end: u32) -> ByteOffsets {
     while !text.is_char_boundary(start as usize) {
         start -= 1;
     }

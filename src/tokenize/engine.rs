@@ -1,4 +1,4 @@
-//! The engine: the `tokenizers` crate, one string a call.
+//! The reference engine: the `tokenizers` crate, one string a call.
 
 use super::added::{AddedTokens, Spelled};
 use super::byte_level::TokenBytes;
@@ -97,6 +97,22 @@ impl Engine {
         Ok(true)
     }
 
+    /// The tokenizer as the reference would have it.
+    pub(super) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    /// The bytes of the tokens, for a pipeline whose offsets are the lengths before them.
+    pub(super) fn bytes(&self) -> Option<&TokenBytes> {
+        self.bytes.as_ref()
+    }
+
+    /// Whether a special token may take in a byte of `plain` (ranges in order and disjoint).
+    pub(super) fn may_spell(&self, text: &str, plain: &[Range<usize>]) -> Result<bool> {
+        let (added, spellings) = self.added()?;
+        Ok(added.normalizes_special() || plain.iter().any(|own| spellings.touches(text, own)))
+    }
+
     /// Whether ids are had piece by piece.
     #[cfg(test)]
     pub(super) fn has_pieces(&self) -> bool {
@@ -152,6 +168,9 @@ impl Engine {
         special: SpecialTokens,
         out: &mut Encoding,
     ) -> Result<()> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(too_long());
+        }
         let encoding = self
             .inner
             .encode(text, special == SpecialTokens::Add)
@@ -209,10 +228,8 @@ fn put(encoding: &tokenizers::Encoding, out: &mut Encoding) -> Result<()> {
 
 impl Tokenizer for Engine {
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()> {
-        if u32::try_from(text.len()).is_err() {
-            return Err(too_long());
-        }
         if let Some(bytes) = &self.bytes
+            && u32::try_from(text.len()).is_ok()
             && let Some(inserted) = self.fast_ids(text, special, &mut out.ids)?
         {
             let is_inserted = |position: usize| inserted.get(position) == Some(&1);

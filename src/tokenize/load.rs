@@ -3,12 +3,13 @@
 use super::Tokenizer;
 use super::classes::{Class, has_remote_code};
 use super::engine::Engine;
+use super::fast::FastEngine;
 use super::locate::{HubCache, Located, locate};
 use super::reference::{Assembled, TokenizerFile, assemble};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
-use crate::recipe::TokenizerConfig;
+use crate::recipe::{TokenizerConfig, TokenizerEngine};
 use crate::small_file;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -134,7 +135,12 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
         .collect();
     added.sort_by_key(|token| token.id);
     let fingerprint = fingerprint(&bytes, class, &settings, &added);
-    let engine = Engine::new(tokenizer, fingerprint)?;
+    let engine = chosen(
+        Engine::new(tokenizer, fingerprint)?,
+        &bytes,
+        config.engine,
+        &mut notes,
+    )?;
     let special = |name: &str| {
         let content = words.get(name)?.content().to_owned();
         let id = engine.id(&content)?;
@@ -145,7 +151,7 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
         .or_else(|| eos.clone())
         .map_or(0, |token| token.id);
     Ok(LoadedTokenizer {
-        engine: Arc::new(engine),
+        engine,
         folder: located.folder,
         special_tokens: words
             .named
@@ -158,6 +164,34 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
         added,
         notes,
     })
+}
+
+/// The engine that the recipe asks for, or the best there is.
+fn chosen(
+    reference: Engine,
+    file: &[u8],
+    wanted: TokenizerEngine,
+    notes: &mut Vec<String>,
+) -> Result<Arc<dyn Tokenizer>> {
+    if wanted == TokenizerEngine::Reference {
+        return Ok(Arc::new(reference));
+    }
+    match (FastEngine::of(reference, file)?, wanted) {
+        (Ok(fast), _) => Ok(Arc::new(fast)),
+        (Err(refused), TokenizerEngine::Fast) => Err(Error::new(
+            Kind::Recipe,
+            Stage::Tokenize,
+            format!(
+                "tokenizer.engine: there is no fast engine for this tokenizer: {}",
+                refused.why
+            ),
+        )
+        .remedy("use engine: auto, which takes the reference engine then")),
+        (Err(refused), _) => {
+            notes.push(format!("the fast engine is not used: {}", refused.why));
+            Ok(Arc::new(refused.reference))
+        }
+    }
 }
 
 /// Hash of all that decides ids: the file, what the class does to it, and the added vocabulary that came of

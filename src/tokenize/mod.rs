@@ -1,16 +1,21 @@
 //! Stage 3 of 7: tokenize. Text to ids and the bytes of the text that each id stands for.
 //!
 //! [`load()`] finds a tokenizer and makes of its files what Hugging Face Transformers makes of them, so that
-//! ids are the reference's. The engine behind [`Tokenizer`] is the `tokenizers` crate, one string a call,
-//! on the caller's thread.
+//! ids are the reference's. Two engines are behind [`Tokenizer`], and both work one string a call on the caller's
+//! thread: the reference, which is the `tokenizers` crate, and in front of it a fast one where there is one that gives
+//! the same ids and offsets.
 //!
 //! ```text
-//! TokenizerConfig ─► locate ─► settings ─► reference ─► Engine
-//!                    which     the words   what the     pieces, else
-//!                    files     in them     class makes  the crate's call
+//! TokenizerConfig ─► locate ─► settings ─► reference ─► Engine ───────► FastEngine
+//!                    which     the words   what the     the crate's     where it gives the
+//!                    files     in them     class makes  pieces or call  same on the probes
 //! ```
 
 mod added;
+
+mod alone;
+
+mod byte_bpe;
 
 mod byte_level;
 
@@ -18,17 +23,25 @@ mod classes;
 
 mod engine;
 
+mod fast;
+
 mod load;
 
 mod locate;
+
+mod merges;
 
 mod pieces;
 
 mod plain;
 
+mod probes;
+
 mod reference;
 
 mod runs;
+
+mod sentence_bpe;
 
 mod settings;
 
@@ -81,6 +94,15 @@ impl Encoding {
         self.ids.clear();
         self.offsets.clear();
     }
+}
+
+/// What a fast engine did since it was loaded. All 0 for the reference engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineCounts {
+    /// Texts that it left to the reference engine.
+    pub by_reference: u64,
+    /// Texts that were compared with the reference's.
+    pub checked: u64,
 }
 
 /// Text to ids.
@@ -142,8 +164,35 @@ pub trait Tokenizer: Send + Sync {
     /// Name and version of the engine.
     fn name(&self) -> &str;
 
-    /// Hash of everything that decides ids: files, what was changed in them, engine and version.
+    /// Hash of everything that decides ids: files, what was changed in them, and the reference engine's name and
+    /// version, whichever engine runs: ids are the same.
     fn fingerprint(&self) -> u128;
+
+    /// The reference engine behind this one, to compare with; none where this is the reference.
+    fn reference(&self) -> Option<&dyn Tokenizer> {
+        None
+    }
+
+    /// Compares what [`encode_except`](Self::encode_except) made of a text with what the reference engine makes of it.
+    /// The reference itself has nothing to compare.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] where they differ, naming the engines and the place in the text.
+    fn check(
+        &self,
+        _text: &str,
+        _plain: &[Range<usize>],
+        _special: SpecialTokens,
+        _out: &Encoding,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the engine did since it was loaded, over all threads.
+    fn counts(&self) -> EngineCounts {
+        EngineCounts::default()
+    }
 
     /// Refuses ids that are not in the vocabulary, for rows that come as tokens.
     ///

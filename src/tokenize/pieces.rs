@@ -36,7 +36,7 @@ const MOST_PATTERNS: usize = 8;
 const LONGEST_KEPT: usize = 64;
 
 /// Pieces that a caller's cache can hold. At some 120 bytes each a full cache has 4 MiB.
-const SLOTS: usize = 1 << 15;
+pub(super) const SLOTS: usize = 1 << 15;
 
 /// The pieces of a byte-level pipeline and the ids of those met lately.
 pub(super) struct Pieces {
@@ -188,7 +188,7 @@ fn cut(
 
 /// Ids of pieces met lately: a table with one place for each hash, where a new piece takes the old one's
 /// place. The piece itself is compared, so a hash decides speed only.
-struct PieceCache {
+pub(super) struct PieceCache {
     slots: Vec<Slot>,
 }
 
@@ -200,14 +200,14 @@ struct Slot {
 
 impl PieceCache {
     /// An empty cache of `slots` places, at least one.
-    fn new(slots: usize) -> Self {
+    pub(super) fn new(slots: usize) -> Self {
         PieceCache {
             slots: vec![Slot::default(); slots.max(1)],
         }
     }
 
     /// Appends the ids of `piece`, which is not empty, from the cache or from `ask`.
-    fn ids(
+    pub(super) fn ids(
         &mut self,
         piece: &str,
         out: &mut Vec<TokenId>,

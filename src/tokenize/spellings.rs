@@ -113,6 +113,21 @@ impl Spellings {
         })
     }
 
+    /// Whether a token of `text` may take in a byte of `own`. May say yes where none does, never no where one does.
+    pub(super) fn touches(&self, text: &str, own: &Range<usize>) -> bool {
+        let around = self.longest.saturating_sub(1);
+        let from = floor(text, own.start.saturating_sub(around));
+        let to = ceil(text, own.end.saturating_add(around).min(text.len()));
+        let window = text.get(from..to).unwrap_or_default();
+        if !(self.first.is_in(window.as_bytes()) && self.last.is_in(window.as_bytes())) {
+            return false;
+        }
+        // What is found may hide what begins inside it, so a token that lies wholly before counts too. One that begins
+        // behind `own` hides nothing that could reach back.
+        let mut found = self.whole.find_iter(window);
+        found.any(|token| from + token.start() < own.end)
+    }
+
     /// What `text` spells, in order of the characters, each once.
     pub(super) fn find(&self, text: &str) -> Vec<Spelling> {
         let bytes = text.as_bytes();
@@ -157,6 +172,22 @@ fn is_begun(texts: &[String], part: &str) -> bool {
     texts.get(from).is_some_and(|text| text.starts_with(part))
 }
 
+/// The last beginning of a character that is not behind `at`.
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// The first one that is not before `at`.
+fn ceil(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
 #[cfg(test)]
 #[expect(
     clippy::single_range_in_vec_init,
@@ -187,6 +218,24 @@ mod tests {
     }
 
     proptest! {
+        /// Where no token touches a stretch, none of those that stand in the text does.
+        #[test]
+        fn what_is_not_touched_is_in_no_token(before in "[<>abxé\\[\\]]{0,6}", own in "[<>abxé\\[\\]]{0,5}", behind in "[<>abxé\\[\\]]{0,6}") {
+            let spellings = Spellings::of(TOKENS.into_iter()).unwrap();
+            let all = format!("{before}{own}{behind}");
+            let own = before.len()..before.len() + own.len();
+            let takes = |token: &str| {
+                let mut places = (0..all.len()).filter(|&at| all.as_bytes()[at..].starts_with(token.as_bytes()));
+                places.any(|at| at < own.end && own.start < at + token.len())
+            };
+            let any = TOKENS.into_iter().any(takes);
+            prop_assert!(spellings.touches(&all, &own) || !any);
+            // A text without tokens is not touched anywhere.
+            if !TOKENS.into_iter().any(|token| all.contains(token)) {
+                prop_assert!(!spellings.touches(&all, &own));
+            }
+        }
+
         /// Whatever stands before and behind, a token that takes in anything of the text takes in a character that
         /// was found, unless it reaches over the text at both ends.
         #[test]

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 mod except;
 
+mod fast;
+
+mod sentence;
+
 const NOWHERE: &str = "/nonexistent";
 
 fn bare(tokenizer: &Value) -> tokenizers::Tokenizer {
@@ -468,5 +472,7 @@ fn decodes_with_special_tokens_written_out() {
     let text = "hello<|im_end|>\n é 👋";
     assert_eq!(loaded.engine.decode(&ids(&loaded, text)).unwrap(), text);
     assert_eq!(loaded.engine.id("<|im_end|>"), Some(270));
-    assert_eq!(loaded.engine.name(), "tokenizers 0.23.2");
+    assert_eq!(loaded.engine.name(), "fastokens 0.3.5");
+    let reference = loaded.engine.reference().unwrap();
+    assert_eq!(reference.name(), "tokenizers 0.23.2");
 }

@@ -1,7 +1,7 @@
 //! Tokenizers made in memory, for tests: small enough to read, and of the two kinds that matter.
 
 use super::{HubCache, LoadedTokenizer, load};
-use crate::recipe::TokenizerConfig;
+use crate::recipe::{TokenizerConfig, TokenizerEngine};
 use serde_json::{Value, json};
 use std::path::Path;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -98,6 +98,7 @@ pub(crate) fn config(path: &str) -> TokenizerConfig {
         bos: None,
         eos: None,
         pad: None,
+        engine: TokenizerEngine::Auto,
     }
 }
 

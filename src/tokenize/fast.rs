@@ -1,0 +1,285 @@
+//! The fast engine: ids from an engine without bookkeeping, offsets from the tokens' lengths, both what the reference
+//! engine gives.
+//!
+//! It is chosen when a tokenizer is loaded: what cannot be served is refused with the reason, and so is an engine that
+//! differs from the reference on any of the [`probes`](super::probes). While it runs, a text's offsets are proven by
+//! its tokens, byte by byte; a text for which the proof fails (one that a normalizer changes, or a blank that a special
+//! token swallows) is encoded by the reference. So are texts in which special tokens are left as text, and everything
+//! that is not encoding.
+
+use super::byte_bpe::{self, ByteBpe};
+use super::byte_level::TokenBytes;
+use super::engine::Engine;
+use super::probes::probes;
+use super::sentence_bpe::{self, SentenceBpe};
+use super::spellings::Spelling;
+use super::{ByteOffsets, Encoding, EngineCounts, SpecialTokens, Tokenizer};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::example::TokenId;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A fast engine in front of the reference.
+pub(super) struct FastEngine {
+    reference: Engine,
+    way: Way,
+    frame: Frame,
+    by_reference: AtomicU64,
+    checked: AtomicU64,
+}
+
+/// How ids are had, and offsets with them.
+enum Way {
+    Bytes(Box<ByteBpe>, TokenBytes),
+    Sentence(Box<SentenceBpe>),
+}
+
+/// What the post-processor puts around every text.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Frame {
+    before: Vec<TokenId>,
+    behind: Vec<TokenId>,
+}
+
+/// A reference that keeps its place, and why.
+pub(super) struct Refused {
+    pub(super) reference: Engine,
+    pub(super) why: String,
+}
+
+impl FastEngine {
+    /// The fast engine of `reference`, whose tokenizer.json is `file`, if there is one and it gives the same.
+    ///
+    /// # Errors
+    ///
+    /// Where the reference itself gives up on a probe.
+    pub(super) fn of(
+        reference: Engine,
+        file: &[u8],
+    ) -> Result<std::result::Result<FastEngine, Refused>> {
+        let refused = |reference, why: String| Ok(Err(Refused { reference, why }));
+        let way = match Way::of(&reference, file) {
+            Ok(way) => way,
+            Err(why) => return refused(reference, why),
+        };
+        let Some(frame) = Frame::of(&reference)? else {
+            return refused(reference, "its post-processor is not followed".to_owned());
+        };
+        let engine = FastEngine {
+            way,
+            frame,
+            reference,
+            by_reference: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
+        };
+        match engine.differs()? {
+            None => Ok(Ok(engine)),
+            Some(text) => {
+                let shown: String = text.chars().take(40).collect();
+                let why = format!("it gives other tokens for {shown:?}");
+                refused(engine.reference, why)
+            }
+        }
+    }
+
+    /// A probe that the two engines do not encode alike.
+    fn differs(&self) -> Result<Option<String>> {
+        let (mut own, mut reference) = (Encoding::default(), Encoding::default());
+        for text in probes(self.reference.inner()) {
+            for special in [SpecialTokens::Leave, SpecialTokens::Add] {
+                self.reference
+                    .encode_tracked(&text, special, &mut reference)?;
+                // What proves nothing is the reference's, but the ids that the crate made have to be right all the same.
+                let alike = match (self.encode_fast(&text, special, &mut own), &self.way) {
+                    (true, _) => own == reference,
+                    (false, Way::Bytes(ids, _)) => {
+                        let encoded = ids.encode(&text, &mut own.ids).is_ok();
+                        if special == SpecialTokens::Add {
+                            self.frame.put_around(&mut own.ids);
+                        }
+                        encoded && own.ids == reference.ids
+                    }
+                    (false, Way::Sentence(_)) => true,
+                };
+                if !alike {
+                    return Ok(Some(text));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is wrong where the reference encodes a text otherwise.
+    fn difference(&self, text: &str, own: &Encoding, reference: &Encoding) -> Error {
+        let tokens = |of: &Encoding| {
+            let tokens = of.ids.iter().copied().zip(of.offsets.iter().copied());
+            tokens.collect::<Vec<_>>()
+        };
+        let (own, reference) = (tokens(own), tokens(reference));
+        let alike = own.iter().zip(&reference).take_while(|(a, b)| a == b);
+        let place = alike.count();
+        let at = |tokens: &[(TokenId, ByteOffsets)]| match tokens.get(place) {
+            Some((id, (start, end))) => format!("{id} at bytes {start} to {end}"),
+            None => format!("its end at byte {}", text.len()),
+        };
+        Error::new(
+            Kind::Internal,
+            Stage::Tokenize,
+            format!(
+                "the engines make different tokens of a text: token {place} is {} with {} and {} with {}",
+                at(&own),
+                self.name(),
+                at(&reference),
+                self.reference.name(),
+            ),
+        )
+        .remedy("set tokenizer.engine: reference, which is right, and report the text")
+    }
+
+    /// The same from ids to offsets, where the tokens prove them.
+    fn encode_fast(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> bool {
+        let proven = match &self.way {
+            Way::Bytes(ids, bytes) => {
+                ids.encode(text, &mut out.ids).is_ok() && bytes.place(text, |_| false, out)
+            }
+            Way::Sentence(engine) => engine.encode(text, out),
+        };
+        if !proven {
+            return false;
+        }
+        if special == SpecialTokens::Add {
+            let end = out.offsets.last().map_or(0, |offsets| offsets.1);
+            self.frame.put_around(&mut out.ids);
+            let before = self.frame.before.iter().map(|_| (0, 0));
+            out.offsets.splice(0..0, before);
+            out.offsets
+                .extend(self.frame.behind.iter().map(|_| (end, end)));
+        }
+        true
+    }
+}
+
+impl Way {
+    /// The way for `reference`, or why there is none.
+    fn of(reference: &Engine, file: &[u8]) -> std::result::Result<Way, String> {
+        let tokenizer = reference.inner();
+        match reference.bytes() {
+            Some(bytes) => Ok(Way::Bytes(Box::new(ByteBpe::of(tokenizer)?), bytes.clone())),
+            None => {
+                let engine = SentenceBpe::of(tokenizer, reference.vocab_len(), file)?;
+                Ok(Way::Sentence(Box::new(engine)))
+            }
+        }
+    }
+}
+
+impl Frame {
+    /// What the post-processor of `engine` puts around texts; none where it does anything else.
+    fn of(engine: &Engine) -> Result<Option<Frame>> {
+        let (mut bare, mut framed) = (Encoding::default(), Encoding::default());
+        engine.encode_tracked("a", SpecialTokens::Leave, &mut bare)?;
+        engine.encode_tracked("a", SpecialTokens::Add, &mut framed)?;
+        let is_inserted = |offsets: &(u32, u32)| offsets.0 == offsets.1;
+        let before = framed.offsets.iter().take_while(|o| is_inserted(o)).count();
+        let own = before..before + bare.ids.len();
+        if framed.ids.get(own.clone()) != Some(bare.ids.as_slice()) {
+            return Ok(None);
+        }
+        let part = |range: Option<&[TokenId]>| range.unwrap_or_default().to_vec();
+        Ok(Some(Frame {
+            before: part(framed.ids.get(..own.start)),
+            behind: part(framed.ids.get(own.end..)),
+        }))
+    }
+
+    fn put_around(&self, ids: &mut Vec<TokenId>) {
+        ids.splice(0..0, self.before.iter().copied());
+        ids.extend_from_slice(&self.behind);
+    }
+}
+
+impl Tokenizer for FastEngine {
+    fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()> {
+        // Longer ones are refused by the reference.
+        if u32::try_from(text.len()).is_ok() && self.encode_fast(text, special, out) {
+            return Ok(());
+        }
+        self.by_reference.fetch_add(1, Relaxed);
+        self.reference.encode_tracked(text, special, out)
+    }
+
+    fn encode_except(
+        &self,
+        text: &str,
+        plain: &[Range<usize>],
+        special: SpecialTokens,
+        out: &mut Encoding,
+    ) -> Result<Vec<Range<usize>>> {
+        if !self.reference.may_spell(text, plain)? {
+            self.encode(text, special, out)?;
+            return Ok(Vec::new());
+        }
+        self.by_reference.fetch_add(1, Relaxed);
+        self.reference.encode_except(text, plain, special, out)
+    }
+
+    fn spellings(&self, text: &str) -> Result<Vec<Spelling>> {
+        self.reference.spellings(text)
+    }
+
+    fn vocab_len(&self) -> u32 {
+        self.reference.vocab_len()
+    }
+
+    fn token(&self, id: TokenId) -> Option<String> {
+        self.reference.token(id)
+    }
+
+    fn id(&self, token: &str) -> Option<TokenId> {
+        self.reference.id(token)
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> Result<String> {
+        self.reference.decode(ids)
+    }
+
+    fn name(&self) -> &str {
+        match self.way {
+            Way::Bytes(..) => byte_bpe::NAME,
+            Way::Sentence(_) => sentence_bpe::NAME,
+        }
+    }
+
+    /// The reference's: ids are the same.
+    fn fingerprint(&self) -> u128 {
+        self.reference.fingerprint()
+    }
+
+    fn reference(&self) -> Option<&dyn Tokenizer> {
+        Some(&self.reference)
+    }
+
+    fn check(
+        &self,
+        text: &str,
+        plain: &[Range<usize>],
+        special: SpecialTokens,
+        out: &Encoding,
+    ) -> Result<()> {
+        self.checked.fetch_add(1, Relaxed);
+        let mut reference = Encoding::default();
+        self.reference
+            .encode_except(text, plain, special, &mut reference)?;
+        match reference == *out {
+            true => Ok(()),
+            false => Err(self.difference(text, out, &reference)),
+        }
+    }
+
+    fn counts(&self) -> EngineCounts {
+        EngineCounts {
+            by_reference: self.by_reference.load(Relaxed),
+            checked: self.checked.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The fast engine beside the reference.
+
+use super::{NOWHERE, bare, kinds, naive, texts};
+use crate::error::Kind;
+use crate::recipe::TokenizerEngine;
+use crate::tokenize::engine::Engine;
+use crate::tokenize::fast::FastEngine;
+use crate::tokenize::tiny::{byte_level, config, loaded, unigram, write};
+use crate::tokenize::{Encoding, HubCache, SpecialTokens, Tokenizer as _, load};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::ops::Range;
+use tokenizers::Tokenizer;
+
+/// What the example runs by the million, on tokenizers that people use.
+#[path = "../../../examples/engines_agree/hostile.rs"]
+mod hostile;
+
+fn fast(tokenizer: &Value) -> Result<FastEngine, String> {
+    let file = tokenizer.to_string();
+    let engine = FastEngine::of(Engine::new(bare(tokenizer), 7).unwrap(), file.as_bytes());
+    engine.unwrap().map_err(|refused| refused.why)
+}
+
+/// Byte-level vocabularies with the patterns that the crate has scanners for, or that it lacks, and merges enough to be
+/// wrong about.
+fn patterns() -> Vec<Value> {
+    let split = |pattern: &str| {
+        let spell = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+        let cut = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        let mut tokenizer = byte_level();
+        tokenizer["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [cut, spell]});
+        tokenizer
+    };
+    let mut folded = split(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    );
+    folded["model"]["ignore_merges"] = json!(true);
+    folded["normalizer"] = Value::Null;
+    // A hole in the ids, as in gpt4o's file.
+    folded["model"]["vocab"]["<|far|>"] = json!(290);
+    let all = [
+        byte_level(),
+        folded,
+        split(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ),
+        split(r"\p{L}+|[0-9]{1,2}|\s"),
+    ];
+    all.into_iter()
+        .chain(kinds().into_iter().map(|(kind, _, _)| kind))
+        .collect()
+}
+
+thread_local! {
+    static ALL: Vec<(Tokenizer, Tokenizer, FastEngine)> = patterns()
+        .iter()
+        .filter_map(|kind| {
+            let mut deaf = bare(kind);
+            deaf.set_encode_special_tokens(true);
+            Some((bare(kind), deaf, fast(kind).ok()?))
+        })
+        .collect();
+}
+
+#[test]
+fn what_is_taken_and_what_is_not() {
+    let why = |tokenizer: &Value| fast(tokenizer).err();
+    let taken = patterns().iter().filter(|kind| why(kind).is_none()).count();
+    assert_eq!(taken, 12, "of {}", patterns().len());
+    assert!(why(&unigram()).unwrap().contains("not BPE"));
+    let mut lower = byte_level();
+    lower["normalizer"] = json!({"type": "Lowercase"});
+    assert!(why(&lower).is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn ids_and_offsets_are_the_crates(texts in prop::collection::vec(texts(), 1..8), add: bool) {
+        let special = if add { SpecialTokens::Add } else { SpecialTokens::Leave };
+        ALL.with(|all| {
+            for (twin, _, engine) in all {
+                for text in &texts {
+                    let mut out = Encoding::default();
+                    engine.encode(text, special, &mut out).unwrap();
+                    prop_assert_eq!(&out, &naive(twin, text, special));
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn special_tokens_are_left_where_the_reference_leaves_them(before in texts(), own in texts(), behind in texts()) {
+        let text = [before.as_str(), own.as_str(), behind.as_str()].concat();
+        let own = before.len()..before.len() + own.len();
+        ALL.with(|all| {
+            for (_, _, engine) in all {
+                let reference = engine.reference().unwrap();
+                let (mut out, mut expected) = (Encoding::default(), Encoding::default());
+                let left = engine.encode_except(&text, std::slice::from_ref(&own), SpecialTokens::Leave, &mut out);
+                let wanted = reference.encode_except(&text, std::slice::from_ref(&own), SpecialTokens::Leave, &mut expected);
+                prop_assert_eq!(left.unwrap(), wanted.unwrap());
+                prop_assert_eq!(&out, &expected);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn rows_of_hostile_unicode_are_encoded_alike() {
+    let special = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"].map(str::to_owned);
+    ALL.with(|all| {
+        for (index, (twin, _, engine)) in all.iter().enumerate() {
+            let mut numbers = hostile::Numbers::new(index as u64);
+            let mut out = Encoding::default();
+            for _ in 0..200 {
+                let text = hostile::row(&mut numbers, &special);
+                engine
+                    .encode(&text, SpecialTokens::Leave, &mut out)
+                    .unwrap();
+                assert_eq!(out, naive(twin, &text, SpecialTokens::Leave), "{text:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn texts_that_prove_nothing_are_the_references_and_counted() {
+    let engine = fast(&byte_level()).unwrap();
+    let mut out = Encoding::default();
+    let mut count = |text: &str, plain: &[Range<usize>]| {
+        let before = engine.counts().by_reference;
+        engine
+            .encode_except(text, plain, SpecialTokens::Leave, &mut out)
+            .unwrap();
+        engine.counts().by_reference - before
+    };
+    assert_eq!(count("hello \u{e9}<|im_end|>", &[]), 0);
+    // Composed on the way.
+    assert_eq!(count("e\u{301}", &[]), 1);
+    let own = 0..5;
+    assert_eq!(count("hello<|im_end|>", std::slice::from_ref(&own)), 0);
+    let own = 0..6;
+    assert_eq!(count("hello<|im_end|>", std::slice::from_ref(&own)), 1);
+}
+
+#[test]
+fn the_engine_is_the_recipes_choice_and_changes_no_fingerprint() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |tokenizer: &Value, engine: TokenizerEngine| {
+        write(folder.path(), tokenizer, &json!({}));
+        let mut wanted = config(".");
+        wanted.engine = engine;
+        load(&wanted, folder.path(), &HubCache::at(NOWHERE))
+    };
+    let named = |engine| {
+        open(&byte_level(), engine)
+            .unwrap()
+            .engine
+            .name()
+            .to_owned()
+    };
+    assert_eq!(named(TokenizerEngine::Auto), "fastokens 0.3.5");
+    assert_eq!(named(TokenizerEngine::Fast), "fastokens 0.3.5");
+    assert_eq!(named(TokenizerEngine::Reference), "tokenizers 0.23.2");
+    let print = |engine| open(&byte_level(), engine).unwrap().engine.fingerprint();
+    assert_eq!(
+        print(TokenizerEngine::Fast),
+        print(TokenizerEngine::Reference)
+    );
+
+    let plain = open(&unigram(), TokenizerEngine::Auto).unwrap();
+    assert_eq!(plain.engine.name(), "tokenizers 0.23.2");
+    assert!(
+        plain.notes[0].contains("its model is not BPE"),
+        "{:?}",
+        plain.notes
+    );
+    assert!(plain.engine.reference().is_none());
+    let error = open(&unigram(), TokenizerEngine::Fast).unwrap_err();
+    assert_eq!(error.kind(), Kind::Recipe);
+    assert!(error.to_string().contains("tokenizer.engine"), "{error}");
+    assert!(
+        open(&unigram(), TokenizerEngine::Reference)
+            .unwrap()
+            .notes
+            .is_empty()
+    );
+}
+
+#[test]
+fn tokens_that_are_split_and_added_are_known_to_both() {
+    let split = loaded(&byte_level(), &json!({"split_special_tokens": true}));
+    assert_eq!(split.engine.name(), "fastokens 0.3.5");
+    let mut out = Encoding::default();
+    split
+        .engine
+        .encode("<|im_end|>", SpecialTokens::Leave, &mut out)
+        .unwrap();
+    assert!(out.ids.len() > 1);
+    let more = loaded(&byte_level(), &json!({"image_token": "<img>"}));
+    more.engine
+        .encode("a<img>", SpecialTokens::Leave, &mut out)
+        .unwrap();
+    assert_eq!((more.engine.name(), out.ids[1]), ("fastokens 0.3.5", 272));
+}
