@@ -31,6 +31,8 @@ tokenizer:
   bos: null
   eos: null
   pad: null
+  engine: auto
+tokenizer_check: null
 template:
   path: null
   name: null

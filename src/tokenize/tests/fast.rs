@@ -207,3 +207,26 @@ fn tokens_that_are_split_and_added_are_known_to_both() {
         .unwrap();
     assert_eq!((more.engine.name(), out.ids[1]), ("fastokens 0.3.5", 272));
 }
+
+#[test]
+fn a_difference_is_named_with_its_place() {
+    let engine = fast(&byte_level()).unwrap();
+    let mut out = Encoding::default();
+    engine
+        .encode("hello world", SpecialTokens::Leave, &mut out)
+        .unwrap();
+    engine
+        .check("hello world", &[], SpecialTokens::Leave, &out)
+        .unwrap();
+    assert_eq!(engine.counts().checked, 1);
+    out.ids[1] += 1;
+    let error = engine
+        .check("hello world", &[], SpecialTokens::Leave, &out)
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Internal);
+    let text = error.to_string();
+    assert!(
+        text.contains("token 1 is") && text.contains("at bytes 5 to 11"),
+        "{text}"
+    );
+}
