@@ -50,11 +50,7 @@ pub(super) enum Node {
     Print(Expr),
     /// The sum of texts, printed one after the other.
     PrintAll(Vec<Expr>),
-    If {
-        test: Expr,
-        yes: Block,
-        no: Block,
-    },
+    If(Box<Branch>),
     For(Box<For>),
     Set {
         slot: usize,
@@ -89,6 +85,13 @@ pub(super) enum Node {
     Continue,
     /// The engine has to render the row.
     Ask,
+}
+
+#[derive(Debug)]
+pub(super) struct Branch {
+    pub(super) test: Expr,
+    pub(super) yes: Block,
+    pub(super) no: Block,
 }
 
 #[derive(Debug)]

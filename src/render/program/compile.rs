@@ -1,6 +1,6 @@
 //! From the engine's syntax tree to a program: statements.
 
-use super::code::{Block, Code, Expr, For, Macro, Node, Targets, Unit};
+use super::code::{Block, Branch, Code, Expr, For, Macro, Node, Targets, Unit};
 use super::scope::{Frame, Names, Scope};
 use crate::render::environment::GENERATION;
 use crate::render::page::{TURN, TURNS_END};
@@ -153,7 +153,7 @@ impl<'t, 's> Compiler<'_, 't, 's> {
                 let test = self.expr(&condition.expr);
                 let yes = self.block(&condition.true_body);
                 let no = self.block(&condition.false_body);
-                Node::If { test, yes, no }
+                Node::If(Box::new(Branch { test, yes, no }))
             }
             ast::Stmt::ForLoop(own) => self.for_loop(own),
             ast::Stmt::Set(set) => {

@@ -25,10 +25,13 @@ impl<'a> Run<'a> {
             },
             Expr::Var(var) => self.variable(var)?,
             Expr::Loop(field) => self.loop_field(*field)?,
-            Expr::Attr(of, name) => {
-                let of = self.eval(of)?;
-                self.attribute(of, name)?
-            }
+            Expr::Attr(of, name) => match self.field(expr) {
+                Some(value) => value.map_or(Val::Undefined, Val::of),
+                None => {
+                    let of = self.eval(of)?;
+                    self.attribute(of, name)?
+                }
+            },
             Expr::Item(parts) => {
                 let (of, key) = (self.eval(&parts.0)?, self.eval(&parts.1)?);
                 self.subscript(of, key)?
@@ -79,6 +82,9 @@ impl<'a> Run<'a> {
                 }
             },
             Expr::Calculate(sum, parts) => {
+                if let Some(int) = self.known_int(expr) {
+                    return Ok(Val::Int(int));
+                }
                 let (left, right) = (self.eval(&parts.0)?, self.eval(&parts.1)?);
                 self.calculate(*sum, left, right)?
             }

@@ -4,7 +4,7 @@
 //! All of it is what [`Run::eval`] would come to; what is not answered here goes there.
 
 use super::account::{Ask, Result};
-use super::code::{Expr, Kind, LoopField, Order};
+use super::code::{Expr, Kind, LoopField, Order, Root, Sum};
 use super::run::Run;
 use super::value::Val;
 use crate::render::methods::{Ends, strip};
@@ -115,9 +115,41 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// An integer that takes no more than a few steps.
+    pub(super) fn known_int(&self, expr: &'a Expr) -> Option<i64> {
+        match expr {
+            Expr::Int(int) => Some(*int),
+            Expr::Loop(LoopField::Index0) => i64::try_from(self.loops.last()?.index).ok(),
+            Expr::Loop(LoopField::Index) => i64::try_from(self.loops.last()?.index + 1).ok(),
+            Expr::Length(of) => match &**of {
+                Expr::Var(var) if var.slots.is_empty() && matches!(var.root, Root::Messages) => {
+                    match var.top {
+                        None if !var.closed => {
+                            i64::try_from(self.given.conversation.messages.len()).ok()
+                        }
+                        _ => None,
+                    }
+                }
+                _ => None,
+            },
+            Expr::Calculate(sum, parts) => {
+                let (left, right) = (self.known_int(&parts.0)?, self.known_int(&parts.1)?);
+                match sum {
+                    Sum::Add => left.checked_add(right),
+                    Sum::Sub => left.checked_sub(right),
+                    _ => None,
+                }
+            }
+            _ => match self.known(expr)? {
+                Val::Int(int) => Some(*int),
+                _ => None,
+            },
+        }
+    }
+
     /// A field of a map that lies in the row: some value, or none where it has no such key. Not known if it is no such
     /// field.
-    fn field(&self, expr: &'a Expr) -> Option<Option<&'a Value>> {
+    pub(super) fn field(&self, expr: &'a Expr) -> Option<Option<&'a Value>> {
         let Expr::Attr(of, name) = expr else {
             return None;
         };

@@ -128,9 +128,13 @@ impl<'a> Run<'a> {
             Node::Text(text) => self.write(text)?,
             Node::Print(expr) => self.print(expr)?,
             Node::PrintAll(terms) => self.print_all(terms)?,
-            Node::If { test, yes, no } => {
-                let block = if self.test(test)? { yes } else { no };
-                return self.block(block);
+            Node::If(own) => {
+                let branch = if self.test(&own.test)? {
+                    &own.yes
+                } else {
+                    &own.no
+                };
+                return self.block(branch);
             }
             Node::For(own) => self.for_loop(own)?,
             Node::Set { slot, value } => {
