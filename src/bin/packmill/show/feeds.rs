@@ -89,7 +89,7 @@ mod tests {
          0.5B on 8×H100           1.19 M    1.98
          1.7B on 8×H100            349 k    0.58
          8B on 8×H100             74.2 k    0.12
-         70B on 8×H100             8,480    0.01
+         70B on 8×H100             8,481    0.01
         ");
         assert_eq!(feeds(0, second, None), "");
         let json = feeds_json(600_000, second, None);

@@ -116,11 +116,11 @@ mod tests {
             stage("pack", 1, 4),
         ];
         insta::assert_snapshot!(stage_table(&stages), @r#"
-         stage      threads   items      busy   blocked in   blocked out   share
-        ─────────────────────────────────────────────────────────────────────────
-         read             1   4,000   30.0 ms      3.00 ms        250 µs   22.4%
-         tokenize         4   4,000    100 ms      3.00 ms        250 µs   74.6%
-         pack             1   4,000   4.00 ms      3.00 ms        250 µs    3.0%
+         stage      threads   items      bytes      busy   blocked in   blocked out   share   a busy core
+        ──────────────────────────────────────────────────────────────────────────────────────────────────
+         read             1   4,000   3.00 MiB   30.0 ms      3.00 ms        250 µs   22.4%     100 MiB/s
+         tokenize         4   4,000   3.00 MiB    100 ms      3.00 ms        250 µs   74.6%    30.0 MiB/s
+         pack             1   4,000          –   4.00 ms      3.00 ms        250 µs    3.0%      1.00 M/s
         slowest: read, 30.0 ms of work for 1 thread
         "#);
         let wide = [stage("read", 1, 30), stage("tokenize", 2, 100)];
