@@ -5,6 +5,12 @@
 //! A line a template: how many rows its program rendered, how many differ from the engine's in text or spans, and the
 //! time a row took either way. Ends with an error if any row differs.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example shows what it does"
+)]
+
 use packmill::recipe::SourceConfig;
 use packmill::render::row::{Row, RowReader};
 use packmill::render::{ChatTemplate, Conversation, Ending, TemplateContext};
