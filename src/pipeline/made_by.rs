@@ -6,9 +6,12 @@ use std::env::consts::{ARCH, OS};
 /// Characters of a machine's name that are kept.
 const LONGEST_NAME: usize = 64;
 
-/// packmill's version, the tokenizer engine that ran, and the machine.
+/// packmill's version, the tokenizer engine that ran and the one that it stands for, and the machine.
 pub(super) fn made_by(model: &Model) -> String {
-    let engine = model.tokenizer.engine.name();
+    let engine = &model.tokenizer.engine;
+    let reference = engine.reference();
+    let reference = reference.map_or(String::new(), |own| format!(" for {}", own.name()));
+    let engine = format!("{}{reference}", engine.name());
     let version = env!("CARGO_PKG_VERSION");
     let name = name().map_or(String::new(), |name| format!(" {name}"));
     format!("packmill {version}, {engine}, {ARCH} {OS}{name}")
