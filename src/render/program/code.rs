@@ -43,6 +43,10 @@ pub(super) struct Block {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made once a template, and read in place"
+)]
 pub(super) enum Node {
     /// Literal text.
     Text(Box<str>),
