@@ -282,7 +282,12 @@ fn verify_says_whether_the_stream_is_still_the_same() {
     assert_eq!((&answer["step"], &answer["rows"]), (&20.into(), &40.into()));
     assert_eq!(answer["differences"], Value::Array(Vec::new()));
     let made_by = answer["made_by"].as_str().unwrap();
-    for part in ["packmill ", "fastokens ", std::env::consts::ARCH] {
+    for part in [
+        "packmill ",
+        "fastokens ",
+        "tokenizers ",
+        std::env::consts::ARCH,
+    ] {
         assert!(made_by.contains(part), "{made_by}");
     }
     assert!(same.status.success());
