@@ -38,6 +38,7 @@ fn epochs(criterion: &mut Criterion) {
     // Only the chats have blocks enough to be streamed.
     recipe.sources.truncate(1);
     let model = Arc::new(Model::load(&recipe).expect("tokenizer and template load"));
+    model.tokenizer.engine.wait().expect("its engine is fast");
     let cores = worker_count(&recipe);
     let mut group = criterion.benchmark_group("pipeline");
     group.sample_size(10);

@@ -9,11 +9,15 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
+#[path = "common/tokenizers.rs"]
+mod tokenizers;
+
 use packmill::Result;
-use packmill::recipe::{TokenizerConfig, TokenizerEngine};
-use packmill::tokenize::{Encoding, HubCache, LoadedTokenizer, SpecialTokens, Tokenizer, load};
-use std::path::{Path, PathBuf};
+use packmill::recipe::TokenizerEngine;
+use packmill::tokenize::{Encoding, SpecialTokens, Tokenizer};
+use std::path::PathBuf;
 use std::time::Instant;
+use tokenizers::{folders, loaded};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -22,15 +26,7 @@ fn main() -> Result<()> {
     let text = file.and_then(|file| std::fs::read_to_string(file).ok());
     let text = text.unwrap_or_else(|| include_str!("engine_cost.rs").repeat(200));
     let mib: usize = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(15);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.join("tokenizer.json").is_file())
-        .collect();
-    paths.sort();
-    for path in paths {
+    for path in folders(&folder) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         for engine in [TokenizerEngine::Auto, TokenizerEngine::Reference] {
             let start = Instant::now();
@@ -45,15 +41,6 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn loaded(path: &Path, engine: TokenizerEngine) -> Result<LoadedTokenizer> {
-    let config = TokenizerConfig {
-        path: path.to_string_lossy().into_owned(),
-        engine,
-        ..TokenizerConfig::default()
-    };
-    load(&config, Path::new("/"), &HubCache::at("/nonexistent"))
 }
 
 /// Megabytes a second on the text's second half, after its first.

@@ -40,6 +40,7 @@ impl Demo {
         );
         let recipe = Recipe::load(folder.path().join("recipe.yaml")).expect("the recipe is right");
         let model = Model::load(&recipe).expect("tokenizer and template load");
+        model.tokenizer.engine.wait().expect("its engine is fast");
         Demo {
             folder,
             recipe,

@@ -9,16 +9,19 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 mod hostile;
+#[path = "../common/tokenizers.rs"]
+mod tokenizers;
 
 use hostile::{Numbers, row};
 use packmill::Result;
-use packmill::recipe::{TokenizerConfig, TokenizerEngine};
-use packmill::tokenize::{Encoding, HubCache, LoadedTokenizer, SpecialTokens, load};
+use packmill::recipe::TokenizerEngine;
+use packmill::tokenize::{Encoding, SpecialTokens};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
+use tokenizers::{folders, loaded};
 
 /// Rows that a thread takes at a time, all from one seed.
 const CHUNK: u64 = 500;
@@ -39,30 +42,10 @@ fn main() -> Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let (rows, seed, threads) = (number(1_000_000), number(1), number(cores));
     let mut differ = false;
-    for path in tokenizers(&folder) {
+    for path in folders(&folder) {
         differ |= compare(&path, rows, seed, threads)? > 0;
     }
     Ok(ExitCode::from(u8::from(differ)))
-}
-
-fn tokenizers(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let inside = entries.map(|entry| entry.path());
-    let all = std::iter::once(folder.to_owned()).chain(inside);
-    let mut all: Vec<PathBuf> = all
-        .filter(|path| path.join("tokenizer.json").is_file())
-        .collect();
-    all.sort();
-    all
-}
-
-fn loaded(path: &Path, engine: TokenizerEngine) -> Result<LoadedTokenizer> {
-    let config = TokenizerConfig {
-        path: path.to_string_lossy().into_owned(),
-        engine,
-        ..TokenizerConfig::default()
-    };
-    load(&config, Path::new("/"), &HubCache::at("/nonexistent"))
 }
 
 /// Rows that differ.
@@ -124,13 +107,6 @@ fn compare(path: &Path, rows: u64, seed: u64, threads: u64) -> Result<usize> {
         start.elapsed().as_secs_f64(),
         if whole { "" } else { ", A THREAD DIED" },
     );
-    for note in fast
-        .notes
-        .iter()
-        .filter(|note| note.contains("fast engine"))
-    {
-        println!("  {note}");
-    }
     for (number, text) in differ.iter().take(SHOWN) {
         let shown: String = text.chars().take(200).collect();
         println!("  row {number}: {shown:?}");

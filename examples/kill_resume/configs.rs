@@ -24,6 +24,28 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    fn lanes(name: String, recipe: String) -> Config {
+        Config {
+            name,
+            plan: Plan::Lanes,
+            recipe: format!(
+                "version: 1\ntokenizer: tokenizer\n{recipe}batch: {{rows: 2}}\nlanes: 8\n"
+            ),
+            worlds: vec![1, 2, 4, 8],
+        }
+    }
+
+    fn global(name: String, recipe: String) -> Config {
+        Config {
+            name,
+            plan: Plan::Global,
+            recipe: format!(
+                "version: 1\ntokenizer: tokenizer\n{recipe}batch: {{rows: 1}}\nplan: global\nepochs: {EPOCHS}\n"
+            ),
+            worlds: vec![1, 2, 3, 8],
+        }
+    }
+
     pub(crate) fn recipe(&self, folder: &Path) -> Recipe {
         Recipe::parse(&self.recipe, folder).unwrap_or_else(|faults| panic!("{faults}"))
     }
@@ -83,24 +105,18 @@ fn global() -> Vec<Config> {
                 format!("  - {{name: {name}, paths: [\"{name}/*\"], limit: {limit}{mask}}}\n")
             };
             let sources: String = names.iter().map(source).collect();
-            all.push(Config {
-                name: format!("global-{packing}-{io}-{shuffle}"),
-                plan: Plan::Global,
-                recipe: format!(
-                    "version: 1\ntokenizer: tokenizer\nsources:\n{sources}pack: {{{pack}}}\nbatch: {{rows: 1}}\nplan: global\nepochs: {EPOCHS}\nshuffle: {shuffle}\nio: {io}\n"
-                ),
-                worlds: vec![1, 2, 3, 8],
-            });
+            all.push(Config::global(
+                format!("global-{packing}-{io}-{shuffle}"),
+                format!("sources:\n{sources}pack: {{{pack}}}\nshuffle: {shuffle}\nio: {io}\n"),
+            ));
         }
     }
-    all.push(Config {
-        name: "global-chosen".to_owned(),
-        plan: Plan::Global,
-        recipe: format!(
-            "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chosen, paths: [\"chosen/*\"], limit: 1500}}\n  - {{name: tables, paths: [\"tables/*\"], limit: 700}}\n{CHOSEN}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 1}}\nplan: global\nepochs: {EPOCHS}\n"
+    all.push(Config::global(
+        "global-chosen".to_owned(),
+        format!(
+            "sources:\n  - {{name: chosen, paths: [\"chosen/*\"], limit: 1500}}\n  - {{name: tables, paths: [\"tables/*\"], limit: 700}}\n{CHOSEN}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\n"
         ),
-        worlds: vec![1, 2, 3, 8],
-    });
+    ));
     all
 }
 
@@ -109,14 +125,12 @@ const CHOSEN: &str = "filter: {tokens: {min: 40}, turns: {min: 2, max: 9}, where
 
 fn lanes() -> Vec<Config> {
     // Several examples of a record, some delivered and others in a pool.
-    let mut all = vec![Config {
-        plan: Plan::Lanes,
-        name: "held-per-turn".to_owned(),
-        recipe: format!(
-            "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [\"chats/*\"], render: per_turn}}\n{SUMS}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 2}}\nlanes: 8\n"
+    let mut all = vec![Config::lanes(
+        "held-per-turn".to_owned(),
+        format!(
+            "sources:\n  - {{name: chats, paths: [\"chats/*\"], render: per_turn}}\n{SUMS}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\n"
         ),
-        worlds: vec![1, 2, 4, 8],
-    }];
+    )];
     for (io, shuffle) in [("mmap", true), ("pread", true), ("mmap", false)] {
         for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
             for (packing, pack) in [
@@ -135,40 +149,34 @@ fn lanes() -> Vec<Config> {
                     _ => MORE.to_owned(),
                 };
                 let sources = format!("  - {{name: chats, paths: [\"{paths}\"]}}\n{more}");
-                all.push(Config {
-                    plan: Plan::Lanes,
-                    name: format!("{form}-{packing}-{io}-{shuffle}"),
-                    recipe: format!(
-                        "version: 1\ntokenizer: tokenizer\nsources:\n{sources}pack: {{{pack}}}\nbatch: {{rows: 2}}\nlanes: 8\nshuffle: {shuffle}\nhold: {hold}\nio: {io}\n"
+                all.push(Config::lanes(
+                    format!("{form}-{packing}-{io}-{shuffle}"),
+                    format!(
+                        "sources:\n{sources}pack: {{{pack}}}\nshuffle: {shuffle}\nhold: {hold}\nio: {io}\n"
                     ),
-                    worlds: vec![1, 2, 4, 8],
-                });
+                ));
             }
         }
     }
     for (form, hold) in [("held", "1GiB"), ("streamed", "0")] {
         for (store, duplicates) in [("chosen", "drop_in_block"), ("tables", "drop")] {
             let chosen = CHOSEN.replace("duplicates: drop", &format!("duplicates: {duplicates}"));
-            all.push(Config {
-                plan: Plan::Lanes,
-                name: format!("{form}-{store}"),
-                recipe: format!(
-                    "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: {store}, paths: [\"{store}/*\"]}}\n{MORE}{chosen}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nbatch: {{rows: 2}}\nlanes: 8\nhold: {hold}\n"
+            all.push(Config::lanes(
+                format!("{form}-{store}"),
+                format!(
+                    "sources:\n  - {{name: {store}, paths: [\"{store}/*\"]}}\n{MORE}{chosen}pack: {{sequence_length: 512, lookahead: 24, overlong: split}}\nhold: {hold}\n"
                 ),
-                worlds: vec![1, 2, 4, 8],
-            });
+            ));
         }
     }
     // Mixtures, whose weights change on the way.
     for (form, paths, hold) in [("held", "chats/*", "1GiB"), ("streamed", "frames/*", "0")] {
-        all.push(Config {
-            plan: Plan::Lanes,
-            name: format!("{form}-mixture"),
-            recipe: format!(
-                "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: chats, paths: [\"{paths}\"], weight: 2}}\n  - {{name: more, paths: [\"more/*\"], weight: 1}}\npack: {{sequence_length: 1024, lookahead: 24}}\nschedule: [{{row: 300, weights: {{chats: 1, more: 3}}}}]\nbatch: {{rows: 2}}\nlanes: 8\nhold: {hold}\n"
+        all.push(Config::lanes(
+            format!("{form}-mixture"),
+            format!(
+                "sources:\n  - {{name: chats, paths: [\"{paths}\"], weight: 2}}\n  - {{name: more, paths: [\"more/*\"], weight: 1}}\npack: {{sequence_length: 1024, lookahead: 24}}\nschedule: [{{row: 300, weights: {{chats: 1, more: 3}}}}]\nhold: {hold}\n"
             ),
-            worlds: vec![1, 2, 4, 8],
-        });
+        ));
     }
     all
 }

@@ -3,9 +3,8 @@
 //!
 //! Input: one byte that chooses codec and limits, then the shard.
 
-use super::shard::{SMALL, file, read_alone, read_whole, slice};
+use super::shard::{file, limits, read_alone, read_whole, slice};
 use packmill::read::BlockTable;
-use packmill::recipe::LimitsConfig;
 use packmill::shard::Codec;
 use std::sync::Arc;
 
@@ -14,10 +13,7 @@ pub(super) fn columnar(data: &[u8]) {
         return;
     };
     let codec = [Codec::Parquet, Codec::ArrowFile, Codec::ArrowStream][usize::from(choice % 3)];
-    let limits = match choice / 3 % 2 {
-        0 => LimitsConfig::DEFAULT,
-        _ => SMALL,
-    };
+    let limits = limits(choice / 3);
     let file = file(codec, stored.len() as u64);
     let Ok(table) = BlockTable::list(&file, |range| Ok(slice(stored, range))) else {
         return;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Met by shards of a few hundred bytes.
-pub(super) const SMALL: LimitsConfig = LimitsConfig {
+const SMALL: LimitsConfig = LimitsConfig {
     line_bytes: 48,
     window_log: 12,
     ratio: 8,
@@ -22,10 +22,7 @@ pub(super) fn shard(data: &[u8]) {
         return;
     };
     let codec = [Codec::Plain, Codec::Zstd, Codec::Gzip][usize::from(choice % 3)];
-    let limits = match choice / 3 % 2 {
-        0 => LimitsConfig::DEFAULT,
-        _ => SMALL,
-    };
+    let limits = limits(choice / 3);
     let table = table(codec, stored);
     check_table(&table, stored.len() as u64);
     let whole = read_whole(&table, &limits, stored);
@@ -36,6 +33,13 @@ pub(super) fn shard(data: &[u8]) {
         if codec == Codec::Plain {
             assert_eq!(whole.records, lines(stored));
         }
+    }
+}
+
+pub(super) fn limits(choice: u8) -> LimitsConfig {
+    match choice % 2 {
+        0 => LimitsConfig::DEFAULT,
+        _ => SMALL,
     }
 }
 

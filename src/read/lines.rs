@@ -73,6 +73,8 @@ pub(super) struct Lines {
     /// The run's records, and behind them the line that is not complete.
     text: Vec<u8>,
     records: Vec<RecordSpan>,
+    /// Bytes and records of the run before: room for as much is made at once, instead of by doubling.
+    before: (usize, usize),
     line_start: usize,
     /// Of the line that is not complete; behind one that is too long, of the next.
     number: u64,
@@ -113,6 +115,7 @@ impl Lines {
             limits,
             text: Vec::new(),
             records: Vec::new(),
+            before: (0, 0),
             line_start: 0,
             number: 0,
             state: State::Blank,
@@ -164,6 +167,7 @@ impl Lines {
         let rest = self.text.split_off(self.line_start);
         let text = std::mem::replace(&mut self.text, rest);
         self.line_start = 0;
+        self.before = (text.len(), self.records.len());
         self.due.push_back(Emit::Run(Run {
             text: Bytes::from(text),
             records: std::mem::take(&mut self.records),
@@ -196,6 +200,11 @@ impl Lines {
             self.end_bad_line(too_long(&self.limits), Lost::Record);
             self.state = State::TooLong;
             return;
+        }
+        if self.records.is_empty() && self.text.is_empty() {
+            self.text
+                .reserve(part.len().max(self.before.0.min(self.limits.run_bytes)));
+            self.records.reserve(self.before.1);
         }
         self.text.extend_from_slice(part);
         if self.state == State::Record && self.text.len() > self.limits.run_bytes + 1 {

@@ -144,17 +144,8 @@ impl<F: Fuel> Writer<'_, F> {
                 // What the row reader makes is read where it lies.
                 let listed = value.downcast_object_ref::<Listed>();
                 if let Some(listed) = listed.filter(|_| !self.style.sort_keys) {
-                    self.out.push('{');
-                    let mut empty = true;
-                    for (key, item) in listed.entries() {
-                        self.before_item(&mut empty, level)?;
-                        self.key(key)?;
-                        self.out.push_str(&self.style.after_key);
-                        self.value(item, level + 1, nesting)?;
-                    }
-                    self.after_items(empty, level);
-                    self.out.push('}');
-                    return Ok(());
+                    let pairs = listed.entries().iter();
+                    return self.pairs(pairs.map(|(key, item)| (key, item)), level, nesting);
                 }
                 let pairs = value.as_object().and_then(|object| object.try_iter_pairs());
                 let mut pairs: Vec<(Value, Value)> = match pairs {
@@ -167,22 +158,32 @@ impl<F: Fuel> Writer<'_, F> {
                     }
                     pairs.sort_by(|(a, _), (b, _)| a.as_str().cmp(&b.as_str()));
                 }
-                self.out.push('{');
-                let mut empty = true;
-                for (key, item) in &pairs {
-                    self.before_item(&mut empty, level)?;
-                    self.key(key)?;
-                    self.out.push_str(&self.style.after_key);
-                    self.value(item, level + 1, nesting)?;
-                }
-                self.after_items(empty, level);
-                self.out.push('}');
+                self.pairs(pairs.iter().map(|(key, item)| (key, item)), level, nesting)?;
             }
             _ => match value.downcast_object_ref::<BigInt>() {
                 Some(big) => self.out.push_str(&big.0),
                 None => return Err(not_serializable(value)),
             },
         }
+        Ok(())
+    }
+
+    fn pairs<'v>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'v Value, &'v Value)>,
+        level: usize,
+        nesting: usize,
+    ) -> Result<(), Error> {
+        self.out.push('{');
+        let mut empty = true;
+        for (key, item) in pairs {
+            self.before_item(&mut empty, level)?;
+            self.key(key)?;
+            self.out.push_str(&self.style.after_key);
+            self.value(item, level + 1, nesting)?;
+        }
+        self.after_items(empty, level);
+        self.out.push('}');
         Ok(())
     }
 

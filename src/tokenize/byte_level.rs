@@ -15,10 +15,23 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer
 #[derive(Debug, Clone)]
 pub(super) struct TokenBytes {
     bytes: Vec<u8>,
-    /// Where token i's bytes end; they begin where those of i - 1 end. A token without any is one that is
-    /// not known.
-    ends: Vec<u32>,
+    /// By id.
+    tokens: Vec<Place>,
 }
+
+/// One token's bytes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The first eight of them, the first lowest, zeros behind: most tokens are compared by these alone.
+    head: u64,
+    /// Where they begin in the table's.
+    start: u32,
+    /// None: the token is not known.
+    len: u32,
+}
+
+/// Bytes of a `head`.
+const HEAD: usize = size_of::<u64>();
 
 impl TokenBytes {
     /// The table of `tokenizer`, if it is byte-level BPE whose steps can only leave text as it is or
@@ -56,24 +69,46 @@ impl TokenBytes {
     pub(super) fn collect(tokens: impl Iterator<Item = Vec<u8>>) -> Option<TokenBytes> {
         let mut table = TokenBytes {
             bytes: Vec::new(),
-            ends: Vec::new(),
+            tokens: Vec::new(),
         };
         for token in tokens {
+            let mut head = [0; HEAD];
+            for (to, byte) in head.iter_mut().zip(&token) {
+                *to = *byte;
+            }
+            table.tokens.push(Place {
+                head: u64::from_le_bytes(head),
+                start: u32::try_from(table.bytes.len()).ok()?,
+                len: u32::try_from(token.len()).ok()?,
+            });
             table.bytes.extend(token);
-            table.ends.push(u32::try_from(table.bytes.len()).ok()?);
         }
         Some(table)
     }
 
     /// The bytes of a token; none for one that is not in the table.
     pub(super) fn get(&self, id: TokenId) -> Option<&[u8]> {
-        let id = id as usize;
-        let end = *self.ends.get(id)? as usize;
-        let start = match id.checked_sub(1) {
-            Some(before) => *self.ends.get(before)? as usize,
-            None => 0,
+        let token = self.tokens.get(id as usize)?;
+        self.bytes_of(token).filter(|bytes| !bytes.is_empty())
+    }
+
+    fn bytes_of(&self, token: &Place) -> Option<&[u8]> {
+        let start = token.start as usize;
+        self.bytes.get(start..start + token.len as usize)
+    }
+
+    /// The length of a token, if its bytes, one at least, stand at the beginning of `rest`.
+    fn stands_at(&self, id: TokenId, rest: &[u8]) -> Option<u32> {
+        let token = self.tokens.get(id as usize)?;
+        let len = token.len as usize;
+        let stands = match rest.first_chunk::<HEAD>() {
+            Some(head) if (1..=HEAD).contains(&len) => {
+                let differs = u64::from_le_bytes(*head) ^ token.head;
+                differs << (8 * (HEAD - len)) == 0
+            }
+            _ => len > 0 && rest.starts_with(self.bytes_of(token)?),
         };
-        self.bytes.get(start..end).filter(|bytes| !bytes.is_empty())
+        stands.then_some(token.len)
     }
 
     /// Writes the offsets of `out.ids`, if these tokens, those aside that `is_inserted` marks, are exactly
@@ -88,23 +123,24 @@ impl TokenBytes {
         out.offsets.clear();
         out.offsets.reserve(out.ids.len());
         let mut rest = text.as_bytes();
+        let ascii = text.is_ascii();
         let mut at = 0;
         for (position, &id) in out.ids.iter().enumerate() {
             if is_inserted(position) {
                 out.offsets.push((at, at));
                 continue;
             }
-            let Some(bytes) = self.get(id) else {
+            let Some(len) = self.stands_at(id, rest) else {
                 return false;
             };
-            let Some(after) = rest.strip_prefix(bytes) else {
-                return false;
-            };
-            rest = after;
+            rest = rest.get(len as usize..).unwrap_or_default();
             // No overflow: `at` counts bytes of a text that is shorter than 4 GiB.
             let start = at;
-            at += bytes.len() as u32;
-            out.offsets.push(widened(text, start, at));
+            at += len;
+            out.offsets.push(match ascii {
+                true => (start, at),
+                false => widened(text, start, at),
+            });
         }
         rest.is_empty()
     }
@@ -188,6 +224,44 @@ fn adds_nothing(step: &PreTokenizerWrapper) -> Option<ByteAlphabet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// All tokens written out and compared at once; then every token's place by a sum of lengths.
+    fn naive(tokens: &[Vec<u8>], text: &str, ids: &[TokenId]) -> Option<Vec<ByteOffsets>> {
+        let token = |id: &TokenId| tokens.get(*id as usize).filter(|token| !token.is_empty());
+        let all: Vec<&Vec<u8>> = ids.iter().map(token).collect::<Option<_>>()?;
+        let joined: Vec<u8> = all.iter().copied().flatten().copied().collect();
+        let place = |count: usize| all[..count].iter().map(|token| token.len() as u32).sum();
+        let places = (0..ids.len()).map(|i| widened(text, place(i), place(i + 1)));
+        (joined == text.as_bytes()).then(|| places.collect())
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_placed_where_they_are_the_text(
+            // Parts of characters, tokens around the eight bytes that are compared at once, zeros.
+            tokens in prop::collection::vec("[ab\0é🙂]{0,9}".prop_map(String::into_bytes), 1..8),
+            cuts in prop::collection::vec(0..12usize, 1..8),
+            ids in prop::collection::vec(0..16u32, 0..12),
+            changed in prop::option::of((0..60usize, "[a\0é]")),
+        ) {
+            let halves = tokens.iter().zip(cuts.iter().cycle()).flat_map(|(token, &cut)| {
+                let (first, second) = token.split_at(cut.min(token.len()));
+                [first.to_vec(), second.to_vec()]
+            });
+            let halves: Vec<Vec<u8>> = halves.collect();
+            let bytes = ids.iter().filter_map(|id| halves.get(*id as usize)).flatten();
+            let mut text = String::from_utf8_lossy(&bytes.copied().collect::<Vec<u8>>()).into_owned();
+            if let Some((at, other)) = changed && text.is_char_boundary(at) {
+                text.truncate(at);
+                text.push_str(&other);
+            }
+            let table = TokenBytes::collect(halves.iter().cloned()).unwrap();
+            let mut out = Encoding { ids: ids.clone(), offsets: vec![(7, 7)] };
+            let placed = table.place(&text, |_| false, &mut out);
+            prop_assert_eq!(placed.then_some(out.offsets), naive(&halves, &text, &ids));
+        }
+    }
 
     #[test]
     fn the_alphabet_is_the_crates() {

@@ -1,8 +1,9 @@
 //! The fast engine: ids from an engine without bookkeeping, offsets from the tokens' lengths, both what the reference
 //! engine gives.
 //!
-//! It is chosen when a tokenizer is loaded: what cannot be served is refused with the reason, and so is an engine that
-//! differs from the reference on any of the [`probes`](super::probes). While it runs, a text's offsets are proven by
+//! It is made beside the reference when a tokenizer is loaded, on a thread of its own: the reference serves until it is
+//! ready, so that nobody waits for it, and ids are the same. What cannot be served is refused with the reason, and so is an
+//! engine that differs from the reference on any of the [`probes`](super::probes). While it runs, a text's offsets are proven by
 //! its tokens, byte by byte; a text for which the proof fails (one that a normalizer changes, or a blank that a special
 //! token swallows) is encoded by the reference. So are texts in which special tokens are left as text, and everything
 //! that is not encoding.
@@ -17,15 +18,24 @@ use super::{ByteOffsets, Encoding, EngineCounts, SpecialTokens, Tokenizer};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::TokenId;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
-/// A fast engine in front of the reference.
+/// A fast engine in front of the reference, which serves alone until the fast one is made.
 pub(super) struct FastEngine {
     reference: Engine,
-    way: Way,
-    frame: Frame,
+    /// Set once: the fast engine, or why there is none.
+    fast: OnceLock<std::result::Result<Fast, String>>,
+    before_ready: AtomicU64,
     by_reference: AtomicU64,
     checked: AtomicU64,
+}
+
+/// What the fast engine is made of.
+struct Fast {
+    way: Way,
+    frame: Frame,
 }
 
 /// How ids are had, and offsets with them.
@@ -41,72 +51,48 @@ struct Frame {
     behind: Vec<TokenId>,
 }
 
-/// A reference that keeps its place, and why.
-pub(super) struct Refused {
-    pub(super) reference: Engine,
-    pub(super) why: String,
-}
-
 impl FastEngine {
-    /// The fast engine of `reference`, whose tokenizer.json is `file`, if there is one and it gives the same.
-    ///
-    /// # Errors
-    ///
-    /// Where the reference itself gives up on a probe.
-    pub(super) fn of(
-        reference: Engine,
-        file: &[u8],
-    ) -> Result<std::result::Result<FastEngine, Refused>> {
-        let refused = |reference, why: String| Ok(Err(Refused { reference, why }));
-        let way = match Way::of(&reference, file) {
-            Ok(way) => way,
-            Err(why) => return refused(reference, why),
-        };
-        let Some(frame) = Frame::of(&reference)? else {
-            return refused(reference, "its post-processor is not followed".to_owned());
-        };
-        let engine = FastEngine {
-            way,
-            frame,
+    /// The engine of `reference`, whose tokenizer.json is `file`. The fast one is made on a thread of its own, which
+    /// ends with that; [`wait`](Tokenizer::wait) tells what came of it.
+    pub(super) fn start(reference: Engine, file: Vec<u8>) -> Arc<FastEngine> {
+        let engine = Arc::new(FastEngine {
             reference,
+            fast: OnceLock::new(),
+            before_ready: AtomicU64::new(0),
             by_reference: AtomicU64::new(0),
             checked: AtomicU64::new(0),
-        };
-        match engine.differs()? {
-            None => Ok(Ok(engine)),
-            Some(text) => {
-                let shown: String = text.chars().take(40).collect();
-                let why = format!("it gives other tokens for {shown:?}");
-                refused(engine.reference, why)
-            }
+        });
+        let own = Arc::clone(&engine);
+        let thread = std::thread::Builder::new().name("packmill-engine".to_owned());
+        let started = thread.spawn(move || {
+            // Whoever waits must not wait for ever: a panic in a crate is a reason like others.
+            let made = catch_unwind(AssertUnwindSafe(|| Fast::of(&own.reference, &file)));
+            own.settle(made.unwrap_or_else(|_| Err("it broke while it was made".to_owned())));
+        });
+        if let Err(error) = started {
+            engine.settle(Err(format!("no thread for it: {error}")));
         }
+        engine
     }
 
-    /// A probe that the two engines do not encode alike.
-    fn differs(&self) -> Result<Option<String>> {
-        let (mut own, mut reference) = (Encoding::default(), Encoding::default());
-        for text in probes(self.reference.inner()) {
-            for special in [SpecialTokens::Leave, SpecialTokens::Add] {
-                self.reference
-                    .encode_tracked(&text, special, &mut reference)?;
-                // What proves nothing is the reference's, but the ids that the crate made have to be right all the same.
-                let alike = match (self.encode_fast(&text, special, &mut own), &self.way) {
-                    (true, _) => own == reference,
-                    (false, Way::Bytes(ids, _)) => {
-                        let encoded = ids.encode(&text, &mut own.ids).is_ok();
-                        if special == SpecialTokens::Add {
-                            self.frame.put_around(&mut own.ids);
-                        }
-                        encoded && own.ids == reference.ids
-                    }
-                    (false, Way::Sentence(_)) => true,
-                };
-                if !alike {
-                    return Ok(Some(text));
-                }
-            }
-        }
-        Ok(None)
+    /// What came of it. Called once.
+    fn settle(&self, fast: std::result::Result<Fast, String>) {
+        let _ = self.fast.set(fast);
+    }
+
+    /// The fast engine, if it is there by now.
+    fn ready(&self) -> Option<&Fast> {
+        self.fast.get()?.as_ref().ok()
+    }
+
+    /// Books a text for the reference.
+    fn left(&self) -> &Engine {
+        let count = match self.fast.get() {
+            None => &self.before_ready,
+            Some(_) => &self.by_reference,
+        };
+        count.fetch_add(1, Relaxed);
+        &self.reference
     }
 
     /// What is wrong where the reference encodes a text otherwise.
@@ -135,9 +121,61 @@ impl FastEngine {
         )
         .remedy("set tokenizer.engine: reference, which is right, and report the text")
     }
+}
 
-    /// The same from ids to offsets, where the tokens prove them.
-    fn encode_fast(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> bool {
+impl Fast {
+    /// The fast engine that gives what `reference` gives, or why there is none.
+    fn of(reference: &Engine, file: &[u8]) -> std::result::Result<Fast, String> {
+        let way = Way::of(reference, file)?;
+        let frame = Frame::of(reference).map_err(|error| error.to_string())?;
+        let frame = frame.ok_or("its post-processor is not followed")?;
+        let fast = Fast { way, frame };
+        let differs = fast.differs(reference);
+        match differs.map_err(|error| error.to_string())? {
+            None => Ok(fast),
+            Some(text) => {
+                let shown: String = text.chars().take(40).collect();
+                Err(format!("it gives other tokens for {shown:?}"))
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.way {
+            Way::Bytes(..) => byte_bpe::NAME,
+            Way::Sentence(_) => sentence_bpe::NAME,
+        }
+    }
+
+    /// A probe that the two engines do not encode alike.
+    fn differs(&self, engine: &Engine) -> Result<Option<String>> {
+        let (mut own, mut reference) = (Encoding::default(), Encoding::default());
+        for text in probes(engine.inner()) {
+            for special in [SpecialTokens::Leave, SpecialTokens::Add] {
+                engine.encode_tracked(&text, special, &mut reference)?;
+                // What proves nothing is the reference's, but the ids that the crate made have to be right all the same.
+                let alike = match (self.encode(&text, special, &mut own), &self.way) {
+                    (true, _) => own == reference,
+                    (false, Way::Bytes(ids, _)) => {
+                        let encoded = ids.encode(&text, &mut own.ids).is_ok();
+                        if special == SpecialTokens::Add {
+                            self.frame.put_around(&mut own.ids);
+                        }
+                        encoded && own.ids == reference.ids
+                    }
+                    (false, Way::Sentence(_)) => true,
+                };
+                if !alike {
+                    return Ok(Some(text));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Replaces `out` by the tokens of `text`, if they prove their places. Otherwise leaves it in any state and says no.
+    #[must_use]
+    fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> bool {
         let proven = match &self.way {
             Way::Bytes(ids, bytes) => {
                 ids.encode(text, &mut out.ids).is_ok() && bytes.place(text, |_| false, out)
@@ -201,11 +239,13 @@ impl Frame {
 impl Tokenizer for FastEngine {
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()> {
         // Longer ones are refused by the reference.
-        if u32::try_from(text.len()).is_ok() && self.encode_fast(text, special, out) {
+        if u32::try_from(text.len()).is_ok()
+            && let Some(fast) = self.ready()
+            && fast.encode(text, special, out)
+        {
             return Ok(());
         }
-        self.by_reference.fetch_add(1, Relaxed);
-        self.reference.encode_tracked(text, special, out)
+        self.left().encode_tracked(text, special, out)
     }
 
     fn encode_except(
@@ -219,8 +259,7 @@ impl Tokenizer for FastEngine {
             self.encode(text, special, out)?;
             return Ok(Vec::new());
         }
-        self.by_reference.fetch_add(1, Relaxed);
-        self.reference.encode_except(text, plain, special, out)
+        self.left().encode_except(text, plain, special, out)
     }
 
     fn spellings(&self, text: &str) -> Result<Vec<Spelling>> {
@@ -244,9 +283,16 @@ impl Tokenizer for FastEngine {
     }
 
     fn name(&self) -> &str {
-        match self.way {
-            Way::Bytes(..) => byte_bpe::NAME,
-            Way::Sentence(_) => sentence_bpe::NAME,
+        match self.ready() {
+            Some(fast) => fast.name(),
+            None => self.reference.name(),
+        }
+    }
+
+    fn wait(&self) -> std::result::Result<(), &str> {
+        match self.fast.wait() {
+            Ok(_) => Ok(()),
+            Err(why) => Err(why),
         }
     }
 
@@ -256,7 +302,7 @@ impl Tokenizer for FastEngine {
     }
 
     fn reference(&self) -> Option<&dyn Tokenizer> {
-        Some(&self.reference)
+        self.ready().is_some().then_some(&self.reference)
     }
 
     fn check(
@@ -278,6 +324,7 @@ impl Tokenizer for FastEngine {
 
     fn counts(&self) -> EngineCounts {
         EngineCounts {
+            before_ready: self.before_ready.load(Relaxed),
             by_reference: self.by_reference.load(Relaxed),
             checked: self.checked.load(Relaxed),
         }

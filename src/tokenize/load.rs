@@ -135,12 +135,7 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
         .collect();
     added.sort_by_key(|token| token.id);
     let fingerprint = fingerprint(&bytes, class, &settings, &added);
-    let engine = chosen(
-        Engine::new(tokenizer, fingerprint)?,
-        &bytes,
-        config.engine,
-        &mut notes,
-    )?;
+    let engine = chosen(Engine::new(tokenizer, fingerprint)?, bytes, config.engine)?;
     let special = |name: &str| {
         let content = words.get(name)?.content().to_owned();
         let id = engine.id(&content)?;
@@ -166,30 +161,23 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
     })
 }
 
-/// The engine that the recipe asks for, or the best there is.
-fn chosen(
-    reference: Engine,
-    file: &[u8],
-    wanted: TokenizerEngine,
-    notes: &mut Vec<String>,
-) -> Result<Arc<dyn Tokenizer>> {
-    if wanted == TokenizerEngine::Reference {
-        return Ok(Arc::new(reference));
-    }
-    match (FastEngine::of(reference, file)?, wanted) {
-        (Ok(fast), _) => Ok(Arc::new(fast)),
-        (Err(refused), TokenizerEngine::Fast) => Err(Error::new(
-            Kind::Recipe,
-            Stage::Tokenize,
-            format!(
-                "tokenizer.engine: there is no fast engine for this tokenizer: {}",
-                refused.why
-            ),
-        )
-        .remedy("use engine: auto, which takes the reference engine then")),
-        (Err(refused), _) => {
-            notes.push(format!("the fast engine is not used: {}", refused.why));
-            Ok(Arc::new(refused.reference))
+/// The engine that the recipe asks for.
+fn chosen(reference: Engine, file: Vec<u8>, wanted: TokenizerEngine) -> Result<Arc<dyn Tokenizer>> {
+    match wanted {
+        TokenizerEngine::Reference => Ok(Arc::new(reference)),
+        TokenizerEngine::Auto => Ok(FastEngine::start(reference, file)),
+        TokenizerEngine::Fast => {
+            let engine = FastEngine::start(reference, file);
+            let refused = engine.wait().err();
+            match refused {
+                None => Ok(engine),
+                Some(why) => Err(Error::new(
+                    Kind::Recipe,
+                    Stage::Tokenize,
+                    format!("tokenizer.engine: there is no fast engine for this tokenizer: {why}"),
+                )
+                .remedy("use engine: auto, which takes the reference engine then")),
+            }
         }
     }
 }

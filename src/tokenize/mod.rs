@@ -99,6 +99,8 @@ impl Encoding {
 /// What a fast engine did since it was loaded. All 0 for the reference engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineCounts {
+    /// Texts that the reference engine encoded before the fast one was ready.
+    pub before_ready: u64,
     /// Texts that it left to the reference engine.
     pub by_reference: u64,
     /// Texts that were compared with the reference's.
@@ -161,14 +163,23 @@ pub trait Tokenizer: Send + Sync {
     /// [`Kind::Tokenizer`] where the decoder gives up.
     fn decode(&self, ids: &[TokenId]) -> Result<String>;
 
-    /// Name and version of the engine.
+    /// Name and version of the engine that serves now.
     fn name(&self) -> &str;
+
+    /// Waits until the engine is the one that will serve from then on. Nobody has to: ids are the same before.
+    ///
+    /// # Errors
+    ///
+    /// Why that is the reference engine where a fast one was wanted.
+    fn wait(&self) -> std::result::Result<(), &str> {
+        Ok(())
+    }
 
     /// Hash of everything that decides ids: files, what was changed in them, and the reference engine's name and
     /// version, whichever engine runs: ids are the same.
     fn fingerprint(&self) -> u128;
 
-    /// The reference engine behind this one, to compare with; none where this is the reference.
+    /// The reference engine behind the one that serves now, to compare with; none where that is the reference.
     fn reference(&self) -> Option<&dyn Tokenizer> {
         None
     }

@@ -106,5 +106,8 @@ pub(crate) fn config(path: &str) -> TokenizerConfig {
 pub(crate) fn loaded(tokenizer: &Value, settings: &Value) -> LoadedTokenizer {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), tokenizer, settings);
-    load(&config("."), folder.path(), &HubCache::at("/nonexistent")).unwrap()
+    let loaded = load(&config("."), folder.path(), &HubCache::at("/nonexistent")).unwrap();
+    // By the fast engine where there is one, from the first text on.
+    let _ = loaded.engine.wait();
+    loaded
 }

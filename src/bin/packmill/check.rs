@@ -26,12 +26,13 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     }
     let mut out = stdio::stdout();
     writeln!(out, "{recipe}")?;
-    writeln!(
-        out,
-        "tokenizer  {}, {} ids",
-        model.tokenizer.engine.name(),
-        model.tokenizer.engine.vocab_len()
-    )?;
+    let engine = &model.tokenizer.engine;
+    let refused = engine.wait().err();
+    let (name, ids) = (engine.name(), engine.vocab_len());
+    writeln!(out, "tokenizer  {name}, {ids} ids")?;
+    if let Some(why) = refused {
+        writeln!(out, "           the fast engine is not used: {why}")?;
+    }
     for source in &estimate.sources {
         writeln!(
             out,

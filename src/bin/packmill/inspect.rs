@@ -60,12 +60,13 @@ fn write_sources(out: &mut dyn Write, loader: &Loader, model: &Model) -> Result<
     for summary in loader.sources().summaries() {
         writeln!(out, "{summary}")?;
     }
-    writeln!(
-        out,
-        "tokenizer: {}, {} ids",
-        model.tokenizer.engine.name(),
-        model.tokenizer.engine.vocab_len()
-    )?;
+    let engine = &model.tokenizer.engine;
+    let refused = engine.wait().err();
+    let (name, ids) = (engine.name(), engine.vocab_len());
+    writeln!(out, "tokenizer: {name}, {ids} ids")?;
+    if let Some(why) = refused {
+        writeln!(out, "note: the fast engine is not used: {why}")?;
+    }
     for note in &model.tokenizer.notes {
         writeln!(out, "note: {note}")?;
     }

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
         side: args.side.into(),
         checkpoints,
         resume,
+        engine: Engine::AsItComes,
     };
     finish(drive(recipe, plan, started)?, args.json)
 }
@@ -135,6 +136,16 @@ pub(crate) struct Plan {
     pub(crate) side: Side,
     pub(crate) checkpoints: Option<Checkpoints>,
     pub(crate) resume: Option<Whole>,
+    pub(crate) engine: Engine,
+}
+
+/// When streaming begins, where a fast tokenizer engine is made beside the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// At once, for an early first batch.
+    AsItComes,
+    /// When it is ready, for a speed that does not depend on how long the stream is.
+    Ready,
 }
 
 impl Plan {
@@ -147,6 +158,7 @@ impl Plan {
             side: Side::Train,
             checkpoints: None,
             resume: None,
+            engine: Engine::AsItComes,
         }
     }
 }
@@ -205,12 +217,17 @@ pub(crate) fn drive(
         side,
         mut checkpoints,
         resume,
+        engine,
     } = plan;
     let interrupt = Interrupt::listen()?;
     let bar = bar(steps);
     bar.set_message("loading tokenizer and templates");
     let loading = Instant::now();
     let model = Arc::new(Model::load(&recipe)?);
+    if engine == Engine::Ready {
+        // Refused ones are told by `inspect`.
+        let _ = model.tokenizer.engine.wait();
+    }
     let load = loading.elapsed();
     let sequence_length = recipe.pack.sequence_length;
     let workers = packmill::pipeline::worker_count(&recipe);

@@ -75,14 +75,7 @@ impl<'a> Run<'a> {
             return Ok(equal == (order == Order::Eq));
         }
         if let (Val::Int(left), Val::Int(right)) = (left, right) {
-            return Ok(match order {
-                Order::Eq => left == right,
-                Order::Ne => left != right,
-                Order::Lt => left < right,
-                Order::Lte => left <= right,
-                Order::Gt => left > right,
-                Order::Gte => left >= right,
-            });
+            return Ok(holds(order, &left, &right));
         }
         if matches!(left, Val::Held(_)) || matches!(right, Val::Held(_)) {
             return Err(Ask);
@@ -90,14 +83,7 @@ impl<'a> Run<'a> {
         let (left, right) = (self.value(left)?, self.value(right)?);
         let items = left.len().unwrap_or(0).min(right.len().unwrap_or(0));
         self.account.pay_instructions(1 + items as u64)?;
-        Ok(match order {
-            Order::Eq => left == right,
-            Order::Ne => left != right,
-            Order::Lt => left < right,
-            Order::Lte => left <= right,
-            Order::Gt => left > right,
-            Order::Gte => left >= right,
-        })
+        Ok(holds(order, &left, &right))
     }
 
     pub(super) fn contains(&mut self, of: Val<'a>, item: Val<'a>) -> Result<bool> {
@@ -146,6 +132,17 @@ impl<'a> Run<'a> {
             _ => None,
         };
         result.map(Val::Int).ok_or(Ask)
+    }
+}
+
+fn holds<T: PartialOrd>(order: Order, left: &T, right: &T) -> bool {
+    match order {
+        Order::Eq => left == right,
+        Order::Ne => left != right,
+        Order::Lt => left < right,
+        Order::Lte => left <= right,
+        Order::Gt => left > right,
+        Order::Gte => left >= right,
     }
 }
 

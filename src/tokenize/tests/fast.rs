@@ -10,16 +10,18 @@ use crate::tokenize::{Encoding, HubCache, SpecialTokens, Tokenizer as _, load};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::ops::Range;
+use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 /// What the example runs by the million, on tokenizers that people use.
 #[path = "../../../examples/engines_agree/hostile.rs"]
 mod hostile;
 
-fn fast(tokenizer: &Value) -> Result<FastEngine, String> {
-    let file = tokenizer.to_string();
-    let engine = FastEngine::of(Engine::new(bare(tokenizer), 7).unwrap(), file.as_bytes());
-    engine.unwrap().map_err(|refused| refused.why)
+fn fast(tokenizer: &Value) -> Result<Arc<FastEngine>, String> {
+    let file = tokenizer.to_string().into_bytes();
+    let engine = FastEngine::start(Engine::new(bare(tokenizer), 7).unwrap(), file);
+    engine.wait().map_err(str::to_owned)?;
+    Ok(engine)
 }
 
 /// Byte-level vocabularies with the patterns that the crate has scanners for, or that it lacks, and merges enough to be
@@ -53,7 +55,7 @@ fn patterns() -> Vec<Value> {
 }
 
 thread_local! {
-    static ALL: Vec<(Tokenizer, Tokenizer, FastEngine)> = patterns()
+    static ALL: Vec<(Tokenizer, Tokenizer, Arc<FastEngine>)> = patterns()
         .iter()
         .filter_map(|kind| {
             let mut deaf = bare(kind);
@@ -157,11 +159,9 @@ fn the_engine_is_the_recipes_choice_and_changes_no_fingerprint() {
         load(&wanted, folder.path(), &HubCache::at(NOWHERE))
     };
     let named = |engine| {
-        open(&byte_level(), engine)
-            .unwrap()
-            .engine
-            .name()
-            .to_owned()
+        let engine = open(&byte_level(), engine).unwrap().engine;
+        engine.wait().unwrap();
+        engine.name().to_owned()
     };
     assert_eq!(named(TokenizerEngine::Auto), "fastokens 0.3.5");
     assert_eq!(named(TokenizerEngine::Fast), "fastokens 0.3.5");
@@ -174,26 +174,20 @@ fn the_engine_is_the_recipes_choice_and_changes_no_fingerprint() {
 
     let plain = open(&unigram(), TokenizerEngine::Auto).unwrap();
     assert_eq!(plain.engine.name(), "tokenizers 0.23.2");
-    assert!(
-        plain.notes[0].contains("its model is not BPE"),
-        "{:?}",
-        plain.notes
-    );
+    let why = plain.engine.wait().unwrap_err();
+    assert!(why.contains("its model is not BPE"), "{why}");
     assert!(plain.engine.reference().is_none());
     let error = open(&unigram(), TokenizerEngine::Fast).unwrap_err();
     assert_eq!(error.kind(), Kind::Recipe);
     assert!(error.to_string().contains("tokenizer.engine"), "{error}");
-    assert!(
-        open(&unigram(), TokenizerEngine::Reference)
-            .unwrap()
-            .notes
-            .is_empty()
-    );
+    let reference = open(&unigram(), TokenizerEngine::Reference).unwrap();
+    reference.engine.wait().unwrap();
 }
 
 #[test]
 fn tokens_that_are_split_and_added_are_known_to_both() {
     let split = loaded(&byte_level(), &json!({"split_special_tokens": true}));
+    split.engine.wait().unwrap();
     assert_eq!(split.engine.name(), "fastokens 0.3.5");
     let mut out = Encoding::default();
     split
@@ -202,10 +196,41 @@ fn tokens_that_are_split_and_added_are_known_to_both() {
         .unwrap();
     assert!(out.ids.len() > 1);
     let more = loaded(&byte_level(), &json!({"image_token": "<img>"}));
+    more.engine.wait().unwrap();
     more.engine
         .encode("a<img>", SpecialTokens::Leave, &mut out)
         .unwrap();
     assert_eq!((more.engine.name(), out.ids[1]), ("fastokens 0.3.5", 272));
+}
+
+#[test]
+fn the_reference_serves_until_the_fast_engine_is_ready() {
+    let text = "hello world<|im_end|> 12";
+    for _ in 0..20 {
+        let file = byte_level().to_string().into_bytes();
+        let engine = FastEngine::start(Engine::new(bare(&byte_level()), 7).unwrap(), file);
+        let (mut first, mut later) = (Encoding::default(), Encoding::default());
+        let mut texts = 0;
+        while engine.reference().is_none() {
+            engine
+                .encode(text, SpecialTokens::Leave, &mut first)
+                .unwrap();
+            texts += 1;
+        }
+        let before = engine.counts().before_ready;
+        assert!(
+            before == texts || before + 1 == texts,
+            "{before} of {texts}"
+        );
+        engine
+            .encode(text, SpecialTokens::Leave, &mut later)
+            .unwrap();
+        assert_eq!(
+            (engine.counts().before_ready, engine.counts().by_reference),
+            (before, 0)
+        );
+        assert!(texts == 0 || first == later);
+    }
 }
 
 #[test]

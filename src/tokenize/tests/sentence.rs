@@ -7,6 +7,7 @@ use crate::tokenize::tiny::{added, unigram};
 use crate::tokenize::{Encoding, SpecialTokens, Tokenizer as _};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Pipelines as Llama's and Gemma's classes build them, and as Llama's files wrote them.
 fn pipelines() -> Vec<(Value, Value)> {
@@ -73,10 +74,11 @@ fn sentence(joined: &[(usize, usize)], (normalizer, pre_tokenizer): (Value, Valu
     whole
 }
 
-fn fast(tokenizer: &Value) -> Result<FastEngine, String> {
-    let file = tokenizer.to_string();
-    let engine = FastEngine::of(Engine::new(bare(tokenizer), 7).unwrap(), file.as_bytes());
-    engine.unwrap().map_err(|refused| refused.why)
+fn fast(tokenizer: &Value) -> Result<Arc<FastEngine>, String> {
+    let file = tokenizer.to_string().into_bytes();
+    let engine = FastEngine::start(Engine::new(bare(tokenizer), 7).unwrap(), file);
+    engine.wait().map_err(str::to_owned)?;
+    Ok(engine)
 }
 
 fn texts() -> impl Strategy<Value = Vec<String>> {
