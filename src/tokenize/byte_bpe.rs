@@ -8,8 +8,9 @@
 //! alphabet of byte-level vocabularies.
 
 use super::alone::stays_on_callers_thread;
+use super::find_added::FindAdded;
 use crate::example::TokenId;
-use fastokens::AddedTokenPolicy;
+use fastokens::{AddedTokenPolicy, Model, PreTokenizer};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -23,7 +24,22 @@ const MOST_HOLES: u64 = 1 << 16;
 pub(super) struct ByteBpe {
     inner: fastokens::Tokenizer,
     policy: AddedTokenPolicy,
+    direct: Option<Direct>,
 }
+
+/// The crate's scanner, called for each stretch between added tokens, where nothing else happens to a text: the crate's
+/// own call searches for added tokens byte by byte and makes lists of them and of ids.
+struct Direct {
+    added: Option<FindAdded>,
+    scan: Box<Scan>,
+}
+
+/// Appends the ids of a stretch. The crate does not name the type of its scanners, so they are held by a function.
+type Scan =
+    dyn Fn(&fastokens::Tokenizer, &str, &mut Vec<TokenId>) -> Result<(), String> + Send + Sync;
+
+/// Bytes of a text from which on the crate may cut it in pieces, which is its own affair.
+const DIRECT_BYTES: usize = 64 << 10;
 
 impl ByteBpe {
     /// The pipeline of `tokenizer`, or why the crate does not take it.
@@ -33,9 +49,11 @@ impl ByteBpe {
         }
         let json = serde_json::to_value(tokenizer).map_err(|error| error.to_string())?;
         let inner = fastokens::Tokenizer::from_json(mended(json)?);
+        let inner = inner.map_err(|error| error.to_string())?;
         let nowhere = tokenizer.get_added_vocabulary().get_encode_special_tokens();
         Ok(ByteBpe {
-            inner: inner.map_err(|error| error.to_string())?,
+            direct: Direct::of(tokenizer, &inner),
+            inner,
             policy: match nowhere {
                 true => AddedTokenPolicy::SkipSpecial,
                 false => AddedTokenPolicy::All,
@@ -45,9 +63,66 @@ impl ByteBpe {
 
     /// Replaces `ids` by those of `text`, without the special tokens of a post-processor.
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<TokenId>) -> Result<(), String> {
+        if let Some(direct) = &self.direct
+            && text.len() < DIRECT_BYTES
+            && self
+                .inner
+                .normalizer()
+                .is_none_or(|normalizer| normalizer.is_identity_on(text))
+        {
+            return direct.encode(&self.inner, text, ids);
+        }
         let own = self.inner.encode_with_policy(text, false, self.policy);
         *ids = own.map_err(|error| error.to_string())?;
         Ok(())
+    }
+}
+
+impl Direct {
+    /// The way for a pipeline of one pattern that the crate has a scanner for, and added tokens that do nothing but to be
+    /// found; none for any other.
+    fn of(tokenizer: &tokenizers::Tokenizer, inner: &fastokens::Tokenizer) -> Option<Direct> {
+        let PreTokenizer::Sequence(steps) = inner.pre_tokenizer()? else {
+            return None;
+        };
+        let [PreTokenizer::Split(split), PreTokenizer::ByteLevel(bytes)] = steps.as_slice() else {
+            return None;
+        };
+        let Model::Bpe(model) = inner.model();
+        if !(bytes.is_bulk_only() && model.supports_fused_byte_level()) {
+            return None;
+        }
+        let scanner = split.scan_kind()?;
+        Some(Direct {
+            added: FindAdded::in_vocabulary(tokenizer).ok()?,
+            scan: Box::new(move |inner, text, ids| {
+                let Model::Bpe(model) = inner.model();
+                let done = model.tokenize_scanned_segment(scanner, text, ids);
+                done.map_err(|error| error.to_string())
+            }),
+        })
+    }
+
+    /// Replaces `ids` by those of a text that no normalizer changes.
+    fn encode(
+        &self,
+        inner: &fastokens::Tokenizer,
+        text: &str,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<(), String> {
+        ids.clear();
+        let stretch = |from: usize, to: usize, ids: &mut Vec<TokenId>| match text.get(from..to) {
+            None | Some("") => Ok(()),
+            Some(own) => (self.scan)(inner, own, ids),
+        };
+        let next = |from| self.added.as_ref().and_then(|added| added.next(text, from));
+        let mut done = 0;
+        while let Some((token, id)) = next(done) {
+            stretch(done, token.start, ids)?;
+            ids.push(id);
+            done = token.end;
+        }
+        stretch(done, text.len(), ids)
     }
 }
 

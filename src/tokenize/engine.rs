@@ -55,13 +55,14 @@ impl Engine {
     pub(super) fn new(mut inner: tokenizers::Tokenizer, fingerprint: u128) -> Result<Engine> {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(failed)?;
-        let largest = inner.get_vocab(true).into_values().max();
+        let vocab = inner.get_vocab(true);
+        let largest = vocab.values().copied().max();
         let vocab_len = match largest {
             Some(id) if id < i32::MAX as u32 => id + 1,
             Some(id) => return Err(refuse(format!("id {id} of the vocabulary is too large"))),
             None => return Err(refuse("the vocabulary is empty")),
         };
-        let bytes = TokenBytes::of(&inner, vocab_len);
+        let bytes = TokenBytes::of(&inner, &vocab, vocab_len);
         let pieces = bytes.as_ref().and_then(|_| Pieces::of(&inner));
         let mut engine = Engine {
             inner,

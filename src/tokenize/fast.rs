@@ -1,8 +1,8 @@
 //! The fast engine: ids from an engine without bookkeeping, offsets from the tokens' lengths, both what the reference
 //! engine gives.
 //!
-//! It is made beside the reference when a tokenizer is loaded, on a thread of its own: the reference serves until it is
-//! ready, so that nobody waits for it, and ids are the same. What cannot be served is refused with the reason, and so is an
+//! It is made beside the reference, on a thread of its own, when the reference has encoded some megabytes, and the
+//! reference serves until it is ready: nobody waits for it, and ids are the same. What cannot be served is refused with the reason, and so is an
 //! engine that differs from the reference on any of the [`probes`](super::probes). While it runs, a text's offsets are proven by
 //! its tokens, byte by byte; a text for which the proof fails (one that a normalizer changes, or a blank that a special
 //! token swallows) is encoded by the reference. So are texts in which special tokens are left as text, and everything
@@ -20,17 +20,25 @@ use crate::example::TokenId;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A fast engine in front of the reference, which serves alone until the fast one is made.
 pub(super) struct FastEngine {
     reference: Engine,
+    /// The tokenizer.json, until the fast engine is begun.
+    file: Mutex<Option<Vec<u8>>>,
     /// Set once: the fast engine, or why there is none.
     fast: OnceLock<std::result::Result<Fast, String>>,
+    own: Weak<FastEngine>,
+    bytes_before: AtomicU64,
     before_ready: AtomicU64,
     by_reference: AtomicU64,
     checked: AtomicU64,
 }
+
+/// Bytes of text that the reference encodes before a fast engine is begun. To make one keeps a core busy for a second, and
+/// where the workers have all cores the first batch would wait for it: some megabytes are what first batches take.
+const BYTES_BEFORE: u64 = 4 << 20;
 
 /// What the fast engine is made of.
 struct Fast {
@@ -53,16 +61,27 @@ struct Frame {
 
 impl FastEngine {
     /// The engine of `reference`, whose tokenizer.json is `file`. The fast one is made on a thread of its own, which
-    /// ends with that; [`wait`](Tokenizer::wait) tells what came of it.
-    pub(super) fn start(reference: Engine, file: Vec<u8>) -> Arc<FastEngine> {
-        let engine = Arc::new(FastEngine {
+    /// ends with that, as soon as it pays or somebody [waits](Tokenizer::wait) for it.
+    pub(super) fn new(reference: Engine, file: Vec<u8>) -> Arc<FastEngine> {
+        Arc::new_cyclic(|own| FastEngine {
             reference,
+            file: Mutex::new(Some(file)),
             fast: OnceLock::new(),
+            own: Weak::clone(own),
+            bytes_before: AtomicU64::new(0),
             before_ready: AtomicU64::new(0),
             by_reference: AtomicU64::new(0),
             checked: AtomicU64::new(0),
-        });
-        let own = Arc::clone(&engine);
+        })
+    }
+
+    /// Begins to make the fast engine, unless that was done.
+    fn begin(&self) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // While this runs somebody has a share of the engine, so there is one to be had.
+        let (Some(file), Some(own)) = (file.take(), self.own.upgrade()) else {
+            return;
+        };
         let thread = std::thread::Builder::new().name("packmill-engine".to_owned());
         let started = thread.spawn(move || {
             // Whoever waits must not wait for ever: a panic in a crate is a reason like others.
@@ -70,9 +89,8 @@ impl FastEngine {
             own.settle(made.unwrap_or_else(|_| Err("it broke while it was made".to_owned())));
         });
         if let Err(error) = started {
-            engine.settle(Err(format!("no thread for it: {error}")));
+            self.settle(Err(format!("no thread for it: {error}")));
         }
-        engine
     }
 
     /// What came of it. Called once.
@@ -80,19 +98,29 @@ impl FastEngine {
         let _ = self.fast.set(fast);
     }
 
+    #[cfg(test)]
+    pub(super) fn has_begun(&self) -> bool {
+        self.file.lock().unwrap().is_none()
+    }
+
     /// The fast engine, if it is there by now.
     fn ready(&self) -> Option<&Fast> {
         self.fast.get()?.as_ref().ok()
     }
 
-    /// Books a text for the reference.
-    fn left(&self) -> &Engine {
-        let count = match self.fast.get() {
-            None => &self.before_ready,
-            Some(_) => &self.by_reference,
-        };
-        count.fetch_add(1, Relaxed);
-        &self.reference
+    /// Books a text for the reference, and says whether the fast engine is still to come.
+    fn leave(&self, text: &str) -> bool {
+        if self.fast.get().is_some() {
+            self.by_reference.fetch_add(1, Relaxed);
+            return false;
+        }
+        self.before_ready.fetch_add(1, Relaxed);
+        let bytes = text.len() as u64;
+        let before = self.bytes_before.fetch_add(bytes, Relaxed);
+        if before < BYTES_BEFORE && before + bytes >= BYTES_BEFORE {
+            self.begin();
+        }
+        true
     }
 
     /// What is wrong where the reference encodes a text otherwise.
@@ -245,7 +273,11 @@ impl Tokenizer for FastEngine {
         {
             return Ok(());
         }
-        self.left().encode_tracked(text, special, out)
+        match self.leave(text) {
+            true => self.reference.encode(text, special, out),
+            // What the fast engine could not prove the reference's own shortcut would try in vain.
+            false => self.reference.encode_tracked(text, special, out),
+        }
     }
 
     fn encode_except(
@@ -259,7 +291,8 @@ impl Tokenizer for FastEngine {
             self.encode(text, special, out)?;
             return Ok(Vec::new());
         }
-        self.left().encode_except(text, plain, special, out)
+        self.leave(text);
+        self.reference.encode_except(text, plain, special, out)
     }
 
     fn spellings(&self, text: &str) -> Result<Vec<Spelling>> {
@@ -290,6 +323,7 @@ impl Tokenizer for FastEngine {
     }
 
     fn wait(&self) -> std::result::Result<(), &str> {
+        self.begin();
         match self.fast.wait() {
             Ok(_) => Ok(()),
             Err(why) => Err(why),

@@ -165,9 +165,9 @@ fn open(located: Located, config: &TokenizerConfig) -> Result<LoadedTokenizer> {
 fn chosen(reference: Engine, file: Vec<u8>, wanted: TokenizerEngine) -> Result<Arc<dyn Tokenizer>> {
     match wanted {
         TokenizerEngine::Reference => Ok(Arc::new(reference)),
-        TokenizerEngine::Auto => Ok(FastEngine::start(reference, file)),
+        TokenizerEngine::Auto => Ok(FastEngine::new(reference, file)),
         TokenizerEngine::Fast => {
-            let engine = FastEngine::start(reference, file);
+            let engine = FastEngine::new(reference, file);
             let refused = engine.wait().err();
             match refused {
                 None => Ok(engine),

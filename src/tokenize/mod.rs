@@ -25,6 +25,8 @@ mod engine;
 
 mod fast;
 
+mod find_added;
+
 mod load;
 
 mod locate;

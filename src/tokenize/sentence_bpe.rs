@@ -13,10 +13,10 @@
 
 use super::Encoding;
 use super::byte_level::{TokenBytes, widened};
+use super::find_added::FindAdded;
 use super::merges::{BLANK, Merges, Work};
 use super::pieces::PieceCache;
 use crate::example::TokenId;
-use aho_corasick::{AhoCorasick, MatchKind};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use tokenizers::normalizers::Replace;
@@ -30,9 +30,7 @@ pub(super) const NAME: &str = "packmill's SentencePiece BPE";
 /// A pipeline of added tokens, blanks and merges.
 pub(super) struct SentenceBpe {
     merges: Merges,
-    added: Option<AhoCorasick>,
-    /// By pattern.
-    added_ids: Vec<TokenId>,
+    added: Option<FindAdded>,
     blank: Blank,
     texts: TokenBytes,
     /// One for each call that ever ran at the same time as others; which one a call gets changes no id.
@@ -72,24 +70,9 @@ impl SentenceBpe {
             return Err("its pipeline is neither byte-level nor SentencePiece's".to_owned());
         }
         let blank = blank(tokenizer).ok_or("its blanks are not written as SentencePiece does")?;
-        let vocabulary = tokenizer.get_added_vocabulary();
-        let mut added: Vec<_> = vocabulary.get_added_tokens_decoder().iter().collect();
-        added.retain(|(_, token)| !token.content.is_empty());
-        added.sort_unstable_by_key(|(id, _)| **id);
-        let plain = |token: &tokenizers::AddedToken| {
-            !(token.normalized || token.single_word || token.lstrip || token.rstrip)
-        };
-        if vocabulary.get_encode_special_tokens() || !added.iter().all(|(_, token)| plain(token)) {
-            return Err("its added tokens do more than to be found".to_owned());
-        }
-        let search = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(added.iter().map(|(_, token)| &token.content))
-            .map_err(|error| error.to_string())?;
         Ok(SentenceBpe {
             merges: Merges::of(file)?,
-            added: (!added.is_empty()).then_some(search),
-            added_ids: added.iter().map(|(id, _)| **id).collect(),
+            added: FindAdded::in_vocabulary(tokenizer)?,
             blank,
             texts: texts(tokenizer, vocab_len).ok_or("its vocabulary is too large")?,
             scratch: Mutex::new(Vec::new()),
@@ -118,16 +101,15 @@ impl SentenceBpe {
     fn encode_with(&self, scratch: &mut Scratch, text: &str, out: &mut Encoding) -> bool {
         out.clear();
         let mut done = 0;
-        let found = self.added.iter().flat_map(|added| added.find_iter(text));
-        for token in found {
-            if !self.stretch(scratch, text, done..token.start(), out) {
+        let next = |from| self.added.as_ref().and_then(|added| added.next(text, from));
+        while let Some((token, id)) = next(done) {
+            if !self.stretch(scratch, text, done..token.start, out) {
                 return false;
             }
-            let id = self.added_ids.get(token.pattern().as_usize());
-            out.ids.extend(id);
+            out.ids.push(id);
             // A text of 4 GiB is refused before.
-            out.offsets.push((token.start() as u32, token.end() as u32));
-            done = token.end();
+            out.offsets.push((token.start as u32, token.end as u32));
+            done = token.end;
         }
         self.stretch(scratch, text, done..text.len(), out)
     }

@@ -5,6 +5,7 @@ use super::code::{Expr, LoopField};
 use super::loops::Item;
 use super::run::Run;
 use super::value::{Val, is_lazy, items};
+use crate::render::row::KnownKey;
 
 impl<'a> Run<'a> {
     pub(super) fn loop_field(&mut self, field: LoopField) -> Result<Val<'a>> {
@@ -37,9 +38,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(super) fn attribute(&self, of: Val<'a>, name: &str) -> Result<Val<'a>> {
+    pub(super) fn attribute(&self, of: Val<'a>, known: KnownKey, name: &str) -> Result<Val<'a>> {
         Ok(match of {
-            Val::Map(map) => map.entries()?.get(name).map_or(Val::Undefined, Val::of),
+            Val::Map(map) => {
+                let value = map.entries()?.field(known, name);
+                value.map_or(Val::Undefined, Val::of)
+            }
             Val::Namespace(index) => {
                 let fields = self.namespaces.get(index as usize).ok_or(Ask)?;
                 let own = fields.iter().find(|(own, _)| *own == name);
@@ -60,7 +64,9 @@ impl<'a> Run<'a> {
 
     pub(super) fn subscript(&mut self, of: Val<'a>, key: Val<'a>) -> Result<Val<'a>> {
         let index = match (of, key) {
-            (Val::Map(_) | Val::Namespace(_), Val::Str(name)) => return self.attribute(of, name),
+            (Val::Map(_) | Val::Namespace(_), Val::Str(name)) => {
+                return self.attribute(of, KnownKey::of(name), name);
+            }
             (_, Val::Int(index)) => index,
             _ => return Err(Ask),
         };

@@ -4,6 +4,7 @@
 //! renders the row.
 
 use crate::render::json::Style;
+use crate::render::row::KnownKey;
 use minijinja::Value;
 use std::ops::Range;
 
@@ -52,8 +53,9 @@ pub(super) enum Node {
     Text(Box<str>),
     /// What an expression is.
     Print(Expr),
-    /// The sum of texts, printed one after the other.
-    PrintAll(Vec<Expr>),
+    /// The sum of texts, printed one after the other; the engine makes it in so many steps, of which each makes a text of
+    /// all before it.
+    PrintAll(Vec<Expr>, u64),
     If(Box<Branch>),
     For(Box<For>),
     Set {
@@ -129,7 +131,7 @@ pub(super) enum Expr {
     /// A variable that has one slot, and is nothing where that is not set unless the row's kwargs name it.
     Slot(usize, Box<str>),
     Loop(LoopField),
-    Attr(Box<Expr>, Box<str>),
+    Attr(Box<Expr>, Key),
     Item(Box<(Expr, Expr)>),
     /// `text.split(separator)[index]`.
     Split(Box<Expr>, Box<str>, i64),
@@ -168,6 +170,22 @@ pub(super) enum Expr {
     Captured,
     /// The engine has to render the row.
     Ask,
+}
+
+/// The name of a field.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: Box<str>,
+    pub(super) known: KnownKey,
+}
+
+impl Key {
+    pub(super) fn of(name: &str) -> Key {
+        Key {
+            name: name.into(),
+            known: KnownKey::of(name),
+        }
+    }
 }
 
 /// Where a variable is looked up, one place after the other.

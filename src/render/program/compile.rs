@@ -266,7 +266,8 @@ impl<'t, 's> Compiler<'_, 't, 's> {
                 terms.push(last);
                 // Each `+` makes a text of all before it.
                 self.cost += NODE_COST * terms.len() as u64;
-                Node::PrintAll(terms)
+                let sums = terms.len().saturating_sub(2) as u64;
+                Node::PrintAll(joined(terms), sums)
             }
             (None, _) => Node::Ask,
         }
@@ -378,4 +379,18 @@ impl<'t, 's> Compiler<'_, 't, 's> {
             _ => Node::Ask,
         }
     }
+}
+
+/// Literal texts that stand side by side made one.
+fn joined(terms: Vec<Expr>) -> Vec<Expr> {
+    let mut all: Vec<Expr> = Vec::with_capacity(terms.len());
+    for term in terms {
+        match (all.last_mut(), term) {
+            (Some(Expr::Str(before)), Expr::Str(text)) => {
+                *before = [&**before, &*text].concat().into()
+            }
+            (_, term) => all.push(term),
+        }
+    }
+    all
 }

@@ -29,7 +29,7 @@ impl<'a> Run<'a> {
                 Some(value) => value.map_or(Val::Undefined, Val::of),
                 None => {
                     let of = self.eval(of)?;
-                    self.attribute(of, name)?
+                    self.attribute(of, name.known, &name.name)?
                 }
             },
             Expr::Item(parts) => {

@@ -1,6 +1,6 @@
 //! Expressions.
 
-use super::code::{Expr, Needle, Order, Sum};
+use super::code::{Expr, Key, Needle, Order, Sum};
 use super::compile::{Compiler, NODE_COST};
 use minijinja::machinery::ast;
 use minijinja::machinery::ast::{BinOpKind, CallArg, CallType, CompareOpKind, UnaryOpKind};
@@ -152,7 +152,7 @@ impl<'t, 's> Compiler<'_, 't, 's> {
         {
             return self.loop_field(name);
         }
-        Expr::Attr(self.boxed(of), name.into())
+        Expr::Attr(self.boxed(of), Key::of(name))
     }
 
     /// What is split at which literal text.

@@ -44,9 +44,7 @@ impl<'a> Run<'a> {
     }
 
     /// Prints texts that are added up.
-    pub(super) fn print_all(&mut self, terms: &'a [Expr]) -> Result<()> {
-        // A `+` makes a text of all before it.
-        let extra = terms.len().saturating_sub(2);
+    pub(super) fn print_all(&mut self, terms: &'a [Expr], sums: u64) -> Result<()> {
         let mut bytes = 0;
         self.whole(|run| {
             for term in terms {
@@ -60,7 +58,7 @@ impl<'a> Run<'a> {
             }
             Ok(())
         })?;
-        self.account.pay(bytes as u64 * extra as u64)
+        self.account.pay((bytes as u64).saturating_mul(sums))
     }
 
     pub(super) fn print_value(&mut self, value: Val<'a>) -> Result<()> {

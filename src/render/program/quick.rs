@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
                 _ => return None,
             },
         };
-        Some(map.get(name))
+        Some(map.field(name.known, &name.name))
     }
 
     /// A variable that is set.

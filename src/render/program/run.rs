@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
         match node {
             Node::Text(text) => self.write(text)?,
             Node::Print(expr) => self.print(expr)?,
-            Node::PrintAll(terms) => self.print_all(terms)?,
+            Node::PrintAll(terms, sums) => self.print_all(terms, *sums)?,
             Node::If(own) => {
                 let branch = if self.test(&own.test)? {
                     &own.yes

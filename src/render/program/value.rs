@@ -6,7 +6,7 @@
 
 use super::account::{Ask, Result};
 use crate::render::number::BigInt;
-use crate::render::row::Listed;
+use crate::render::row::{KnownKey, Listed};
 use indexmap::IndexMap;
 use minijinja::value::{Tuple, Value, ValueKind};
 
@@ -59,6 +59,8 @@ pub(super) enum Val<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Map<'a> {
     pub(super) value: &'a Value,
+    /// What it is made of, if it is one of ours.
+    own: Option<Entries<'a>>,
     /// Index in the conversation, or [`NO_MESSAGE`].
     pub(super) message: u32,
 }
@@ -68,7 +70,7 @@ pub(super) const NO_MESSAGE: u32 = u32::MAX;
 /// Keys and values of a map.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Entries<'a> {
-    Listed(&'a [(Value, Value)]),
+    Listed(&'a Listed),
     Hashed(&'a IndexMap<Value, Value>),
 }
 
@@ -83,14 +85,14 @@ pub(super) fn items(list: &Value) -> Option<&[Value]> {
 impl<'a> Map<'a> {
     /// What it is made of, if it is one of ours.
     pub(super) fn entries(self) -> Result<Entries<'a>> {
-        Entries::of(self.value).ok_or(Ask)
+        self.own.ok_or(Ask)
     }
 }
 
 impl<'a> Entries<'a> {
     fn of(value: &'a Value) -> Option<Self> {
         if let Some(listed) = value.downcast_object_ref::<Listed>() {
-            return Some(Entries::Listed(listed.entries()));
+            return Some(Entries::Listed(listed));
         }
         let hashed = value.downcast_object_ref::<IndexMap<Value, Value>>()?;
         Some(Entries::Hashed(hashed))
@@ -98,18 +100,20 @@ impl<'a> Entries<'a> {
 
     pub(super) fn len(self) -> usize {
         match self {
-            Entries::Listed(entries) => entries.len(),
+            Entries::Listed(listed) => listed.entries().len(),
             Entries::Hashed(map) => map.len(),
         }
     }
 
     pub(super) fn get(self, name: &str) -> Option<&'a Value> {
+        self.field(KnownKey::of(name), name)
+    }
+
+    /// The value of a key whose number is `known`.
+    pub(super) fn field(self, known: KnownKey, name: &str) -> Option<&'a Value> {
         let is = |key: &Value| key.as_str() == Some(name);
         match self {
-            Entries::Listed(entries) => entries
-                .iter()
-                .find(|(key, _)| is(key))
-                .map(|(_, value)| value),
+            Entries::Listed(listed) => listed.get(known, name),
             // Keys of maps that are not made here may be bytes, which read as text and are none.
             Entries::Hashed(map) if map.len() <= WALKED => map
                 .iter()
@@ -122,7 +126,7 @@ impl<'a> Entries<'a> {
     pub(super) fn has_any(self, names: &[&str]) -> bool {
         let is = |key: &Value| key.as_str().is_some_and(|key| names.contains(&key));
         match self {
-            Entries::Listed(entries) => entries.iter().any(|(key, _)| is(key)),
+            Entries::Listed(listed) => listed.entries().iter().any(|(key, _)| is(key)),
             Entries::Hashed(map) => map.keys().any(is),
         }
     }
@@ -130,7 +134,7 @@ impl<'a> Entries<'a> {
     /// The entry at a place.
     pub(super) fn at(self, index: usize) -> Option<(&'a Value, &'a Value)> {
         match self {
-            Entries::Listed(entries) => entries.get(index).map(|(key, value)| (key, value)),
+            Entries::Listed(listed) => listed.entries().get(index).map(|(key, value)| (key, value)),
             Entries::Hashed(map) => map.get_index(index),
         }
     }
@@ -143,6 +147,7 @@ impl<'a> Val<'a> {
             ValueKind::String => Val::Str(value.as_str().unwrap_or_default()),
             ValueKind::Map => Val::Map(Map {
                 value,
+                own: Entries::of(value),
                 message: NO_MESSAGE,
             }),
             ValueKind::Seq => Val::Seq(value),
@@ -162,7 +167,7 @@ impl<'a> Val<'a> {
         match Val::of(value) {
             Val::Foreign(value) => Val::Held(value),
             Val::Seq(value) if items(value).is_none() => Val::Held(value),
-            Val::Map(map) if Entries::of(map.value).is_none() => Val::Held(value),
+            Val::Map(map) if map.own.is_none() => Val::Held(value),
             own => own,
         }
     }
@@ -206,7 +211,9 @@ fn plain(value: &Value, depth: usize) -> bool {
                 .is_some_and(|items| items.iter().all(|item| plain(item, depth))),
         },
         ValueKind::Map => match Entries::of(value) {
-            Some(Entries::Listed(entries)) => entries.iter().all(|(_, item)| plain(item, depth)),
+            Some(Entries::Listed(listed)) => {
+                listed.entries().iter().all(|(_, item)| plain(item, depth))
+            }
             Some(Entries::Hashed(map)) => map
                 .iter()
                 .all(|(key, item)| plain(key, depth) && plain(item, depth)),

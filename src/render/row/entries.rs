@@ -3,6 +3,7 @@
 
 use super::fault::Result;
 use super::json::Cursor;
+use super::known::KnownKey;
 use super::value::value;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectExt};
@@ -23,7 +24,10 @@ pub(super) struct Entries {
 impl Entries {
     /// Takes one object.
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self> {
-        let mut entries = Entries::default();
+        let mut entries = Entries {
+            // Most are a message's role and content.
+            list: Vec::with_capacity(2),
+        };
         cursor.object(|cursor, key| {
             let value = value(cursor)?;
             match entries.list.len() {
@@ -104,7 +108,7 @@ impl Entries {
         if self.list.len() > LISTED {
             return Value::from_pairs(self.list);
         }
-        Value::from_object(Listed(self.list))
+        Value::from_object(Listed::new(self.list))
     }
 
     fn replace(&mut self, at: usize, value: Value) {
@@ -130,12 +134,36 @@ impl Entries {
 
 /// A map of at most [`LISTED`] keys.
 #[derive(Debug)]
-pub(in crate::render) struct Listed(Vec<(Value, Value)>);
+pub(in crate::render) struct Listed {
+    /// Of the entries, in order.
+    known: [KnownKey; LISTED],
+    list: Vec<(Value, Value)>,
+}
 
 impl Listed {
+    fn new(list: Vec<(Value, Value)>) -> Listed {
+        let mut known = [KnownKey::OTHER; LISTED];
+        for (known, (key, _)) in known.iter_mut().zip(&list) {
+            *known = KnownKey::of(key.as_str().unwrap_or_default());
+        }
+        Listed { known, list }
+    }
+
+    /// The value of a key, whose number is `known`.
+    pub(in crate::render) fn get(&self, known: KnownKey, key: &str) -> Option<&Value> {
+        let keys = self.known.iter().zip(&self.list);
+        let mut found = keys.filter(|(own, _)| **own == known);
+        if known == KnownKey::OTHER {
+            return found
+                .find(|(_, entry)| is(key)(entry))
+                .map(|(_, entry)| &entry.1);
+        }
+        found.next().map(|(_, entry)| &entry.1)
+    }
+
     /// Keys, which are strings and different ones, with their values, in order.
     pub(in crate::render) fn entries(&self) -> &[(Value, Value)] {
-        &self.0
+        &self.list
     }
 }
 
@@ -145,15 +173,15 @@ impl Object for Listed {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        self.0.iter().find(is(key)).map(|(_, value)| value.clone())
+        self.get(KnownKey::of(key), key).cloned()
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        self.mapped_rev_key_value_enumerator(|this| Box::new(this.0.iter().cloned()))
+        self.mapped_rev_key_value_enumerator(|this| Box::new(this.list.iter().cloned()))
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
-        Some(self.0.len())
+        Some(self.list.len())
     }
 }
 

@@ -14,6 +14,7 @@ mod fault;
 mod field;
 mod instruction;
 mod json;
+mod known;
 mod loss;
 mod message;
 mod pick;
@@ -25,6 +26,7 @@ mod value;
 mod tests;
 
 pub(super) use entries::Listed;
+pub(super) use known::KnownKey;
 pub(super) use pick::pick;
 pub use shape::Shape;
 

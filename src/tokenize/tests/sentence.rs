@@ -76,7 +76,7 @@ fn sentence(joined: &[(usize, usize)], (normalizer, pre_tokenizer): (Value, Valu
 
 fn fast(tokenizer: &Value) -> Result<Arc<FastEngine>, String> {
     let file = tokenizer.to_string().into_bytes();
-    let engine = FastEngine::start(Engine::new(bare(tokenizer), 7).unwrap(), file);
+    let engine = FastEngine::new(Engine::new(bare(tokenizer), 7).unwrap(), file);
     engine.wait().map_err(str::to_owned)?;
     Ok(engine)
 }

@@ -3,6 +3,7 @@
 use super::{Cursor, Type};
 use crate::error::Kind;
 use crate::render::row::fault::{Fault, Result};
+use memchr::memchr2;
 use std::borrow::Cow;
 
 impl<'a> Cursor<'a> {
@@ -133,25 +134,15 @@ impl<'a> Cursor<'a> {
 }
 
 /// Length of the run of bytes before the first quote, backslash or control character.
-///
-/// Eight bytes at a time (the "has less" test of Anderson's Bit Twiddling Hacks). A borrow makes false hits
-/// above a true one only, so the lowest hit is always true.
 pub(in crate::render::row) fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let backslash = word ^ (ONES * u64::from(b'\\'));
-        let hits = ((quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word))
-            & HIGHS;
-        if hits != 0 {
-            return 8 * index + (hits.trailing_zeros() / 8) as usize;
+    let end = memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    let run = bytes.get(..end).unwrap_or_default();
+    // Control characters are rare: that there is none is seen many bytes at a time.
+    match run.iter().fold(false, |any, byte| any | (*byte < 0x20)) {
+        false => end,
+        true => {
+            let control = run.iter().position(|byte| *byte < 0x20);
+            control.unwrap_or(end)
         }
     }
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-    8 * words.len() + tail.iter().position(ends).unwrap_or(tail.len())
 }
