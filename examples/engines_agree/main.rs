@@ -15,7 +15,7 @@ mod tokenizers;
 use hostile::{Numbers, row};
 use packmill::Result;
 use packmill::recipe::TokenizerEngine;
-use packmill::tokenize::{Encoding, SpecialTokens};
+use packmill::tokenize::{Encoding, LoadedTokenizer, SpecialTokens};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -108,8 +108,42 @@ fn compare(path: &Path, rows: u64, seed: u64, threads: u64) -> Result<usize> {
         if whole { "" } else { ", A THREAD DIED" },
     );
     for (number, text) in differ.iter().take(SHOWN) {
-        let shown: String = text.chars().take(200).collect();
-        println!("  row {number}: {shown:?}");
+        let (text, theirs, own) = smallest(text, &fast, &reference)?;
+        println!("  row {number}: {text:?} is {theirs:?}, not {own:?}");
     }
     Ok(differ.len() + usize::from(!whole))
+}
+
+/// What is left of a text without the characters that it differs without, and its ids by the reference and by the fast engine.
+fn smallest(
+    text: &str,
+    fast: &LoadedTokenizer,
+    reference: &LoadedTokenizer,
+) -> Result<(String, Vec<u32>, Vec<u32>)> {
+    let (mut own, mut theirs) = (Encoding::default(), Encoding::default());
+    let mut both = |text: &str| -> Result<(Vec<u32>, Vec<u32>)> {
+        fast.engine.encode(text, SpecialTokens::Leave, &mut own)?;
+        reference
+            .engine
+            .encode(text, SpecialTokens::Leave, &mut theirs)?;
+        Ok((theirs.ids.clone(), own.ids.clone()))
+    };
+    let mut chars: Vec<char> = text.chars().collect();
+    let mut size = chars.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < chars.len() {
+            let mut fewer = chars.clone();
+            fewer.drain(at..(at + size).min(chars.len()));
+            let (theirs, own) = both(&fewer.iter().collect::<String>())?;
+            match theirs == own {
+                true => at += size,
+                false => chars = fewer,
+            }
+        }
+        size /= 2;
+    }
+    let text: String = chars.into_iter().collect();
+    let (theirs, own) = both(&text)?;
+    Ok((text, theirs, own))
 }

@@ -6,11 +6,9 @@ use std::env::consts::{ARCH, OS};
 /// Characters of a machine's name that are kept.
 const LONGEST_NAME: usize = 64;
 
-/// packmill's version, the tokenizer engine that ran and the one that it stands for, and the machine.
+/// packmill's version, the tokenizer engine that runs now and the one that it stands for, and the machine.
 pub(super) fn made_by(model: &Model) -> String {
     let engine = &model.tokenizer.engine;
-    // One that is being made will serve for most of what is read.
-    let _ = engine.wait();
     let reference = engine.reference();
     let reference = reference.map_or(String::new(), |own| format!(" for {}", own.name()));
     let engine = format!("{}{reference}", engine.name());

@@ -73,7 +73,7 @@ pub(super) struct Lines {
     /// The run's records, and behind them the line that is not complete.
     text: Vec<u8>,
     records: Vec<RecordSpan>,
-    /// Bytes and records of the run before: room for as much is made at once, instead of by doubling.
+    /// Bytes and records of the run before: room for as much is made when the next begins, instead of by doubling.
     before: (usize, usize),
     line_start: usize,
     /// Of the line that is not complete; behind one that is too long, of the next.
@@ -164,7 +164,14 @@ impl Lines {
         if self.records.is_empty() {
             return;
         }
-        let rest = self.text.split_off(self.line_start);
+        let mut rest = self.text.split_off(self.line_start);
+        if !rest.is_empty() {
+            rest.reserve(
+                self.line_start
+                    .saturating_sub(rest.len())
+                    .min(self.limits.run_bytes),
+            );
+        }
         let text = std::mem::replace(&mut self.text, rest);
         self.line_start = 0;
         self.before = (text.len(), self.records.len());

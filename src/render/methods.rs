@@ -8,6 +8,7 @@ use super::refusal::invalid;
 use minijinja::value::{Kwargs, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
+use std::collections::HashSet;
 
 /// The engine's hook for methods that it does not know.
 pub(super) fn call(
@@ -43,9 +44,21 @@ pub(super) enum Ends {
     Right,
 }
 
+/// Bytes of characters to be stripped that are walked through for each character.
+const FEW_CHARS: usize = 32;
+
 /// `str.strip`, `lstrip` and `rstrip`: of white space, or of any of `chars`.
 pub(super) fn strip<'a>(text: &'a str, chars: Option<&str>, ends: Ends) -> &'a str {
-    let gone = |c: char| -> bool { chars.map_or_else(|| is_space(c), |chars| chars.contains(c)) };
+    // Many are asked for each character of a text that may be as long as they are.
+    let many = chars.filter(|chars| chars.len() > FEW_CHARS);
+    let many: Option<HashSet<char>> = many.map(|chars| chars.chars().collect());
+    let gone = |c: char| -> bool {
+        match (&many, chars) {
+            (Some(many), _) => many.contains(&c),
+            (None, Some(few)) => few.contains(c),
+            (None, None) => is_space(c),
+        }
+    };
     let text = match ends {
         Ends::Right => text,
         _ => text.trim_start_matches(gone),
@@ -72,7 +85,7 @@ fn string_method(
             };
             Value::from(strip(text, chars, ends))
         }
-        "split" | "rsplit" => split(text, args, method == "rsplit")?,
+        "split" | "rsplit" => split(state, text, args, method == "rsplit")?,
         "splitlines" => {
             let (keep, kwargs): (Option<bool>, Kwargs) = from_args(args)?;
             let keep = match keep {
@@ -80,7 +93,7 @@ fn string_method(
                 None => kwargs.get::<Option<bool>>("keepends")?.unwrap_or(false),
             };
             kwargs.assert_all_used()?;
-            split_lines(text, keep)
+            split_lines(state, text, keep)?
                 .into_iter()
                 .map(Value::from)
                 .collect()
@@ -160,7 +173,7 @@ fn string_method(
 }
 
 /// `str.split` and `rsplit`: with `sep`, or at runs of white space.
-fn split(text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
+fn split(state: &State, text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
     let (sep, limit, kwargs): (Option<Value>, Option<i64>, Kwargs) = from_args(args)?;
     let sep = match sep {
         Some(sep) => Some(sep),
@@ -199,6 +212,7 @@ fn split(text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
             }
         };
         let Some((part, remainder)) = cut else { break };
+        state.consume_fuel(1)?;
         parts.push(part);
         rest = remainder;
     }
@@ -219,7 +233,7 @@ fn split(text: &str, args: &[Value], from_right: bool) -> Result<Value, Error> {
 }
 
 /// `str.splitlines`: at everything that Python calls the end of a line.
-fn split_lines(text: &str, keep: bool) -> Vec<&str> {
+fn split_lines<'t>(state: &State, text: &'t str, keep: bool) -> Result<Vec<&'t str>, Error> {
     let ends_line =
         |c: char| matches!(c, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut lines = Vec::new();
@@ -231,6 +245,7 @@ fn split_lines(text: &str, keep: bool) -> Vec<&str> {
             None => tail.chars().next().map_or(0, char::len_utf8),
         };
         let (ending, tail) = tail.split_at(end);
+        state.consume_fuel(1)?;
         lines.push(if keep {
             &rest[..line.len() + ending.len()]
         } else {
@@ -241,7 +256,7 @@ fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     if !rest.is_empty() {
         lines.push(rest);
     }
-    lines
+    Ok(lines)
 }
 
 /// Charges what the numbers in a format string (widths, precisions) can make `str.format` print.

@@ -72,9 +72,14 @@ impl ByteBpe {
         {
             return direct.encode(&self.inner, text, ids);
         }
-        let own = self.inner.encode_with_policy(text, false, self.policy);
-        *ids = own.map_err(|error| error.to_string())?;
+        *ids = self.encode_by_crate(text)?;
         Ok(())
+    }
+
+    /// The same by the crate's own call, which takes any text.
+    pub(super) fn encode_by_crate(&self, text: &str) -> Result<Vec<TokenId>, String> {
+        let ids = self.inner.encode_with_policy(text, false, self.policy);
+        ids.map_err(|error| error.to_string())
     }
 }
 

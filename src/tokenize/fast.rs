@@ -40,6 +40,10 @@ pub(super) struct FastEngine {
 /// where the workers have all cores the first batch would wait for it: some megabytes are what first batches take.
 const BYTES_BEFORE: u64 = 4 << 20;
 
+/// Bytes of a text that waits for the fast engine: the reference takes forty times a text's size while it encodes, and with
+/// a SentencePiece vocabulary merges all of it as one word.
+const LARGE_BYTES: usize = 256 << 10;
+
 /// What the fast engine is made of.
 struct Fast {
     way: Way,
@@ -77,9 +81,12 @@ impl FastEngine {
 
     /// Begins to make the fast engine, unless that was done.
     fn begin(&self) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // While this runs somebody has a share of the engine, so there is one to be had.
-        let (Some(file), Some(own)) = (file.take(), self.own.upgrade()) else {
+        let Some(own) = self.own.upgrade() else {
+            return;
+        };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = file.take() else {
             return;
         };
         let thread = std::thread::Builder::new().name("packmill-engine".to_owned());
@@ -108,11 +115,19 @@ impl FastEngine {
         self.fast.get()?.as_ref().ok()
     }
 
-    /// Books a text for the reference, and says whether the fast engine is still to come.
-    fn leave(&self, text: &str) -> bool {
+    /// Whether the fast engine serves a text: it is there, or it is waited for, because the reference must not have this one.
+    fn serves(&self, text: &str) -> Option<&Fast> {
+        if text.len() > LARGE_BYTES {
+            let _ = self.wait();
+        }
+        self.ready()
+    }
+
+    /// Books a text that the reference has to encode.
+    fn leave(&self, text: &str) {
         if self.fast.get().is_some() {
             self.by_reference.fetch_add(1, Relaxed);
-            return false;
+            return;
         }
         self.before_ready.fetch_add(1, Relaxed);
         let bytes = text.len() as u64;
@@ -120,7 +135,6 @@ impl FastEngine {
         if before < BYTES_BEFORE && before + bytes >= BYTES_BEFORE {
             self.begin();
         }
-        true
     }
 
     /// What is wrong where the reference encodes a text otherwise.
@@ -181,20 +195,26 @@ impl Fast {
         for text in probes(engine.inner()) {
             for special in [SpecialTokens::Leave, SpecialTokens::Add] {
                 engine.encode_tracked(&text, special, &mut reference)?;
-                // What proves nothing is the reference's, but the ids that the crate made have to be right all the same.
-                let alike = match (self.encode(&text, special, &mut own), &self.way) {
-                    (true, _) => own == reference,
-                    (false, Way::Bytes(ids, _)) => {
-                        let encoded = ids.encode(&text, &mut own.ids).is_ok();
-                        if special == SpecialTokens::Add {
-                            self.frame.put_around(&mut own.ids);
-                        }
-                        encoded && own.ids == reference.ids
-                    }
-                    (false, Way::Sentence(_)) => true,
-                };
-                if !alike {
+                let proven = self.encode(&text, special, &mut own);
+                if proven && own != reference {
                     return Ok(Some(text));
+                }
+                // What proves nothing is the reference's, but the ids that the crate made have to be right all the same, by
+                // either way to them.
+                if let Way::Bytes(ids, _) = &self.way {
+                    let mut direct = Vec::new();
+                    let direct = ids.encode(&text, &mut direct).map(|()| direct);
+                    for own in [direct, ids.encode_by_crate(&text)] {
+                        let Ok(mut own) = own else {
+                            return Ok(Some(text));
+                        };
+                        if special == SpecialTokens::Add {
+                            self.frame.put_around(&mut own);
+                        }
+                        if own != reference.ids {
+                            return Ok(Some(text));
+                        }
+                    }
                 }
             }
         }
@@ -267,16 +287,21 @@ impl Frame {
 impl Tokenizer for FastEngine {
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()> {
         // Longer ones are refused by the reference.
-        if u32::try_from(text.len()).is_ok()
-            && let Some(fast) = self.ready()
-            && fast.encode(text, special, out)
-        {
+        let served = match self.serves(text) {
+            Some(fast) if u32::try_from(text.len()).is_ok() => {
+                Some(fast.encode(text, special, out))
+            }
+            Some(_) => Some(false),
+            None => None,
+        };
+        if served == Some(true) {
             return Ok(());
         }
-        match self.leave(text) {
-            true => self.reference.encode(text, special, out),
+        self.leave(text);
+        match served {
             // What the fast engine could not prove the reference's own shortcut would try in vain.
-            false => self.reference.encode_tracked(text, special, out),
+            Some(_) => self.reference.encode_tracked(text, special, out),
+            None => self.reference.encode(text, special, out),
         }
     }
 
@@ -346,6 +371,10 @@ impl Tokenizer for FastEngine {
         special: SpecialTokens,
         out: &Encoding,
     ) -> Result<()> {
+        if self.ready().is_none() {
+            // The reference beside itself shows nothing.
+            return Ok(());
+        }
         self.checked.fetch_add(1, Relaxed);
         let mut reference = Encoding::default();
         self.reference

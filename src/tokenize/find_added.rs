@@ -2,31 +2,45 @@
 //!
 //! Added tokens begin with few different bytes (`<`, perhaps `[`). So the next such byte is looked for, at the speed of
 //! memory, and only there tokens are compared: those whose first bytes, up to eight, are the text's, the longest first.
+//! Where many share these (`<unused0>` to `<unused6241>`), they are looked up by length instead.
 
 use crate::example::TokenId;
 use memchr::{memchr, memchr2, memchr3};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A search for a set of tokens, none of them empty.
 pub(super) struct FindAdded {
     first: First,
-    /// Bytes that tokens are grouped by: no token is shorter.
-    prefix: usize,
-    /// The tokens' first bytes, each once, and the tokens that have them, the longest first. Few, so that a walk is fast.
-    groups: Vec<(u64, Vec<Token>)>,
+    /// By first byte; a byte that none begins with has none.
+    starts: Vec<Option<Start>>,
 }
 
-struct Token {
-    content: Box<[u8]>,
-    id: TokenId,
+/// Tokens that begin with the same byte.
+struct Start {
+    /// Bytes that they are grouped by: none is shorter.
+    prefix: usize,
+    /// These bytes, each once, rising, and the tokens that have them.
+    groups: Vec<(u64, Group)>,
 }
+
+/// Tokens that begin alike.
+enum Group {
+    /// The longest first.
+    Few(Vec<(Box<[u8]>, TokenId)>),
+    /// Their lengths, falling, and their ids.
+    Many(Vec<usize>, HashMap<Box<[u8]>, TokenId>),
+}
+
+/// Tokens that are compared one by one, and groups that are.
+const FEW: usize = 16;
 
 /// What tokens begin with.
 enum First {
     One(u8),
     Two(u8, u8),
     Three(u8, u8, u8),
-    Many(Box<[bool; 256]>),
+    Many,
 }
 
 impl FindAdded {
@@ -53,46 +67,36 @@ impl FindAdded {
 
     /// The search for these tokens; none where there are none. Of those with the same text the first counts.
     fn of<'t>(tokens: impl Iterator<Item = (TokenId, &'t str)>) -> Option<FindAdded> {
-        let tokens = tokens.map(|(id, content)| Token {
-            content: content.as_bytes().into(),
-            id,
-        });
-        let mut tokens: Vec<Token> = tokens.collect();
-        tokens.sort_by(|a, b| {
-            let longest_first = b.content.len().cmp(&a.content.len());
-            longest_first.then_with(|| a.content.cmp(&b.content))
-        });
-        tokens.dedup_by(|next, token| next.content == token.content);
-        let mut first: Vec<u8> = tokens
-            .iter()
-            .filter_map(|token| token.content.first().copied())
+        let mut tokens: Vec<(Box<[u8]>, TokenId)> = tokens
+            .map(|(id, content)| (content.as_bytes().into(), id))
             .collect();
-        first.sort_unstable();
-        first.dedup();
+        tokens.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        tokens.dedup_by(|(next, _), (token, _)| next == token);
+        let mut by_first: Vec<Vec<(Box<[u8]>, TokenId)>> = vec![Vec::new(); 256];
+        for token in tokens {
+            let first = token.0.first().copied().unwrap_or_default();
+            if let Some(own) = by_first.get_mut(usize::from(first)) {
+                own.push(token);
+            }
+        }
+        let starts: Vec<Option<Start>> = by_first.into_iter().map(Start::of).collect();
+        let bytes = (0..=u8::MAX).zip(&starts);
+        let first: Vec<u8> = bytes
+            .filter(|(_, start)| start.is_some())
+            .map(|(byte, _)| byte)
+            .collect();
         let first = match *first {
             [] => return None,
             [a] => First::One(a),
             [a, b] => First::Two(a, b),
             [a, b, c] => First::Three(a, b, c),
-            ref many => First::Many(Box::new(std::array::from_fn(|byte| {
-                many.contains(&(byte as u8))
-            }))),
+            _ => First::Many,
         };
-        let shortest = tokens.last().map_or(0, |token| token.content.len());
-        let prefix = shortest.min(size_of::<u64>());
-        let mut groups: Vec<(u64, Vec<Token>)> = Vec::new();
-        for token in tokens {
-            let head = head(&token.content, prefix);
-            match groups.iter_mut().find(|(own, _)| *own == head) {
-                Some((_, group)) => group.push(token),
-                None => groups.push((head, vec![token])),
-            }
-        }
-        Some(FindAdded {
-            first,
-            prefix,
-            groups,
-        })
+        Some(FindAdded { first, starts })
+    }
+
+    fn start(&self, byte: u8) -> Option<&Start> {
+        self.starts.get(usize::from(byte))?.as_ref()
     }
 
     /// The first token from a byte of the text on, and where it stands.
@@ -100,25 +104,65 @@ impl FindAdded {
         let mut at = from;
         loop {
             let rest = text.as_bytes().get(at..)?;
-            at += match &self.first {
-                First::One(a) => memchr(*a, rest)?,
-                First::Two(a, b) => memchr2(*a, *b, rest)?,
-                First::Three(a, b, c) => memchr3(*a, *b, *c, rest)?,
-                First::Many(first) => rest.iter().position(|byte| first[usize::from(*byte)])?,
+            at += match self.first {
+                First::One(a) => memchr(a, rest)?,
+                First::Two(a, b) => memchr2(a, b, rest)?,
+                First::Three(a, b, c) => memchr3(a, b, c, rest)?,
+                First::Many => rest.iter().position(|byte| self.start(*byte).is_some())?,
             };
             let rest = text.as_bytes().get(at..)?;
-            if let Some(token) = self.longest(rest) {
-                return Some((at..at + token.content.len(), token.id));
+            let start = self.start(*rest.first()?)?;
+            if let Some((len, id)) = start.longest(rest) {
+                return Some((at..at + len, id));
             }
             at += 1;
         }
     }
+}
 
-    /// The longest token that a text begins with.
-    fn longest(&self, text: &[u8]) -> Option<&Token> {
+impl Start {
+    /// Of tokens, the longest first; none without any.
+    fn of(tokens: Vec<(Box<[u8]>, TokenId)>) -> Option<Start> {
+        let prefix = tokens.last()?.0.len().min(size_of::<u64>());
+        let mut heads: HashMap<u64, Vec<(Box<[u8]>, TokenId)>> = HashMap::new();
+        for token in tokens {
+            heads.entry(head(&token.0, prefix)).or_default().push(token);
+        }
+        let groups = heads.into_iter().map(|(head, tokens)| {
+            if tokens.len() <= FEW {
+                return (head, Group::Few(tokens));
+            }
+            let mut lengths: Vec<usize> = tokens.iter().map(|(content, _)| content.len()).collect();
+            lengths.dedup();
+            (head, Group::Many(lengths, tokens.into_iter().collect()))
+        });
+        let mut groups: Vec<(u64, Group)> = groups.collect();
+        groups.sort_unstable_by_key(|(head, _)| *head);
+        Some(Start { prefix, groups })
+    }
+
+    /// The length and id of the longest token that a text begins with.
+    fn longest(&self, text: &[u8]) -> Option<(usize, TokenId)> {
         let head = head(text, self.prefix);
-        let (_, group) = self.groups.iter().find(|(own, _)| *own == head)?;
-        group.iter().find(|token| text.starts_with(&token.content))
+        let at = match self.groups.len() {
+            // A walk is foreseen by the machine, a bisection is not.
+            0..=FEW => self.groups.iter().position(|(own, _)| *own == head)?,
+            _ => self
+                .groups
+                .binary_search_by_key(&head, |(own, _)| *own)
+                .ok()?,
+        };
+        let (_, group) = self.groups.get(at)?;
+        match group {
+            Group::Few(tokens) => {
+                let found = tokens.iter().find(|(content, _)| text.starts_with(content));
+                found.map(|(content, id)| (content.len(), *id))
+            }
+            Group::Many(lengths, ids) => lengths.iter().find_map(|len| {
+                let id = ids.get(text.get(..*len)?)?;
+                Some((*len, *id))
+            }),
+        }
     }
 }
 
@@ -164,8 +208,12 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_the_naive_search_finds(
-            tokens in prop::collection::btree_set("[<\\[é][|a]{0,2}[a>]?|[ab]{1,2}", 0..6),
-            text in "([<\\[|a>é b]{0,3}){0,12}",
+            // Few and many, some of which begin alike, some with the same eight bytes and more.
+            tokens in prop_oneof![
+                prop::collection::btree_set("[<\\[é][|a]{0,2}[a>]?|[ab]{1,2}", 0..6),
+                prop::collection::btree_set("<[|a]{0,2}[a>]?|[abc\\[]|<abcdefg[abc]{1,3}|<[ab]{2,3}", 0..60),
+            ],
+            text in "(<abcdefg|[<\\[|a>é b]{0,3}|[abc]{2}){0,12}",
         ) {
             let tokens: Vec<(TokenId, &str)> = (7..).zip(tokens.iter().map(String::as_str)).collect();
             let search = FindAdded::of(tokens.iter().copied());

@@ -113,7 +113,7 @@ pub struct EngineCounts {
 ///
 /// Implementations must be pure: the same text gives the same ids in every call, on every thread, whatever
 /// was encoded before. They must give the ids that the reference (`AutoTokenizer` of Transformers) gives
-/// for the same files, must not truncate, pad or start threads, and must take any text, the empty one
+/// for the same files, must not truncate or pad, must encode on the caller's thread, and must take any text, the empty one
 /// included.
 pub trait Tokenizer: Send + Sync {
     /// Replaces `out` by the tokens of `text`.

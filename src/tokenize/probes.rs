@@ -60,6 +60,9 @@ const RUN: &[&str] = &[
 /// Lengths of runs, around those at which engines change their ways.
 const LENGTHS: &[usize] = &[3, 7, 15, 16, 17, 40, 300];
 
+/// Bytes from which on engines cut a text in pieces, and some more.
+const LONG_BYTES: usize = 72 << 10;
+
 /// Special tokens of a tokenizer that are tried, from either end of the list.
 const MOST_ADDED: usize = 16;
 
@@ -119,5 +122,13 @@ pub(super) fn probes(tokenizer: &Tokenizer) -> Vec<String> {
             .collect::<Vec<_>>()
             .join("\n\n"),
     );
+    // One that is long enough for engines to cut it in pieces, with special tokens in it.
+    let special: String = added
+        .iter()
+        .take(2)
+        .map(|(_, token)| token.as_str())
+        .collect();
+    let page = PIECES.join("\n") + &special;
+    all.push(page.repeat(LONG_BYTES / page.len() + 1));
     all
 }

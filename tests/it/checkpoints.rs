@@ -3,7 +3,7 @@
 use crate::corpus::{self, Corpus, chats};
 use serde_json::Value;
 
-const RECIPE: &str = "version: 1\ntokenizer: tokenizer\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\npack: {sequence_length: 512, lookahead: 8}\nbatch: {rows: 1}\nlanes: 4\nworkers: 2\n";
+const RECIPE: &str = "version: 1\ntokenizer: {path: tokenizer, engine: fast}\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\npack: {sequence_length: 512, lookahead: 8}\nbatch: {rows: 1}\nlanes: 4\nworkers: 2\n";
 
 fn corpus() -> Corpus {
     let corpus = Corpus::new();

@@ -57,6 +57,7 @@ fn stream_json_has_every_figure() {
         "peak_anon_bytes",
         "digest",
         "ledger",
+        "tokenizer",
     ] {
         assert!(!json[key].is_null(), "{key} is missing");
     }
@@ -66,6 +67,35 @@ fn stream_json_has_every_figure() {
         number("rows") * 512
     );
     assert_eq!(json["digest"].as_str().unwrap().len(), 32);
+}
+
+#[test]
+fn one_record_in_so_many_is_compared_with_the_reference() {
+    let corpus = Corpus::with_chats(90);
+    let stream = |engine: &str, more: &str| {
+        let text = format!(
+            "version: 1\ntokenizer: {{path: tokenizer, engine: {engine}}}\nsources:\n  - name: chats\n    paths: [\"chats.jsonl\"]\n{SMALL}\n{more}\n"
+        );
+        corpus.write("recipe.yaml", text.as_bytes());
+        let output = packmill(&corpus, &["stream", "recipe.yaml", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&stdout(&output)).unwrap()
+    };
+    let plain = stream("fast", "");
+    for (engine, more, compared) in [
+        ("fast", "tokenizer_check: 1", 90),
+        ("fast", "tokenizer_check: 3", 30),
+        // The reference beside itself.
+        ("reference", "tokenizer_check: 1", 0),
+    ] {
+        let checked = stream(engine, more);
+        assert_eq!(
+            checked["tokenizer"]["texts_checked"], compared,
+            "{engine}, {more}"
+        );
+        assert_eq!(checked["digest"], plain["digest"]);
+    }
+    assert_eq!(plain["tokenizer"]["texts_checked"], 0);
+    assert_eq!(plain["tokenizer"]["texts_before_ready"], 0);
 }
 
 #[test]

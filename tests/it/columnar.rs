@@ -7,7 +7,7 @@ use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use packmill::checkpoint::Whole;
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Progress, Samples};
+use packmill::pipeline::{Loader, Progress, Samples};
 use packmill::recipe::Io;
 use packmill::{Error, Kind, Recipe};
 use parquet::arrow::ArrowWriter;
@@ -191,7 +191,7 @@ fn load(corpus: &Corpus, recipe: Recipe) -> Result<Progress, Error> {
 /// Each record's ids and labels, or why it was dropped.
 fn samples(corpus: &Corpus, paths: &str, more: &str) -> Vec<String> {
     let recipe = corpus.recipe(paths, more);
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     let samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
     samples
         .map(|sample| {

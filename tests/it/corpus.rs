@@ -2,13 +2,14 @@
 
 use packmill::checkpoint::{State, Whole, merge};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::Loader;
+use packmill::pipeline::{Loader, Model};
 use packmill::{Error, Recipe};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 /// A folder with `tokenizer/` in it, and what is added to it.
 pub(crate) struct Corpus {
@@ -138,6 +139,13 @@ pub(crate) fn refused(output: &Output) -> String {
     let (error, code) = refusal(output);
     assert_eq!(code, Some(2), "{error}");
     error
+}
+
+/// A recipe's tokenizer and templates, with the fast engine where there is one: short corpora would end before it is there.
+pub(crate) fn model(recipe: &Recipe) -> Arc<Model> {
+    let model = Model::load(recipe).unwrap();
+    let _ = model.tokenizer.engine.wait();
+    Arc::new(model)
 }
 
 /// All ranks' parts put together, each through its text, as a process would find it.

@@ -3,7 +3,6 @@
 use crate::corpus::{Corpus, IM_END, TEMPLATE};
 use packmill::pipeline::{Estimate, Loader, Model, Samples, Warning};
 use packmill::{Error, Example, Kind, ledger::Reason};
-use std::sync::Arc;
 
 const CHAT: &str = r#"{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "So?"}, {"role": "assistant", "content": "No."}]}"#;
 
@@ -11,7 +10,7 @@ fn samples(rows: &[&str], more: &str) -> Vec<Result<Example, Reason>> {
     let corpus = Corpus::new();
     corpus.write("rows.jsonl", (rows.join("\n") + "\n").as_bytes());
     let recipe = corpus.recipe("rows.jsonl", more);
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     Samples::open(&recipe, &model, &corpus.cache())
         .unwrap()
         .map(|s| s.unwrap().content)
@@ -68,7 +67,7 @@ fn with_template(template: &str, row: &str, mask: &str) -> Vec<String> {
         "rows.jsonl",
         &format!("template: own.jinja\nmask: {{{mask}}}"),
     );
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
     trained(&samples.next().unwrap().unwrap().content.unwrap())
 }
@@ -123,7 +122,7 @@ fn fields_that_are_skipped_are_context() {
         let corpus = Corpus::new();
         corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
         let recipe = corpus.recipe("rows.jsonl", "mask: {train: all, tool_calls: skip}");
-        let model = Arc::new(Model::load(&recipe).unwrap());
+        let model = crate::corpus::model(&recipe);
         Samples::open(&recipe, &model, &corpus.cache())
             .and_then(|mut samples| samples.next().unwrap())
             .expect_err("should be refused")
@@ -158,7 +157,7 @@ fn refused(row: &str, more: &str) -> Error {
     let corpus = Corpus::new();
     corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
     let recipe = corpus.recipe("rows.jsonl", more);
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
     samples.next().unwrap().expect_err("should be refused")
 }
@@ -216,7 +215,7 @@ fn an_assistants_turn_without_a_span_is_the_templates_decision() {
     );
     corpus.write("rows.jsonl", format!("{CHAT}\n{flagged}\n").as_bytes());
     let recipe = corpus.recipe("rows.jsonl", "template: last.jinja");
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     for sample in Samples::open(&recipe, &model, &corpus.cache()).unwrap() {
         assert_eq!(trained(&sample.unwrap().content.unwrap()), ["No."]);
     }
@@ -285,7 +284,7 @@ fn r9_a_chat_gets_no_bos_beside_the_templates_own() {
     corpus.write("text.jsonl", b"{\"text\": \"ab\"}\n");
     let ids = |rows: &str, more: &str| {
         let recipe = corpus.recipe(rows, more);
-        let model = Arc::new(Model::load(&recipe).unwrap());
+        let model = crate::corpus::model(&recipe);
         let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
         samples.next().unwrap().unwrap().content.unwrap().ids
     };

@@ -6,12 +6,11 @@
 //! `PACKMILL_ORACLE_TEMPLATES=all` compares every training template of the TRL package.
 
 use packmill::Recipe;
-use packmill::pipeline::{Model, Samples};
+use packmill::pipeline::Samples;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 struct Oracle {
     shared: PathBuf,
@@ -142,7 +141,7 @@ impl Oracle {
             "version: 1\ntokenizer: {tokenizer:?}\ntemplate: {{path: {template:?}, now: {today}T00:00:00}}\nmask: {mask}\nsources:\n  - name: c\n    paths: [rows.jsonl]\non_bad_record: {{skip: {{max_fraction: 1}}}}\n"
         );
         let recipe = Recipe::parse(&text, dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-        let model = Arc::new(Model::load(&recipe).unwrap());
+        let model = crate::corpus::model(&recipe);
         let reference: Vec<Value> = std::fs::read_to_string(output)
             .unwrap()
             .lines()

@@ -5,10 +5,9 @@ use packmill::batch::PROVENANCE_FIELDS;
 use packmill::checkpoint::{State, Whole};
 use packmill::ledger::{Account, Count, Reason};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Model, Samples};
+use packmill::pipeline::Samples;
 use packmill::{Error, Example, Kind, Recipe};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 /// Prints thoughts of the last turn alone, and ends that one with another token.
 const REWRITES: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}{% generation %}\
@@ -54,7 +53,7 @@ fn samples(template: &str, rows: &str, more: &str) -> Vec<Result<Result<String, 
         "rows.jsonl",
         &format!("template: own.jinja\nrender: per_turn\n{more}"),
     );
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     Samples::open(&recipe, &model, &corpus.cache())
         .unwrap()
         .enumerate()

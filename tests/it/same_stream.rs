@@ -1,11 +1,10 @@
 //! Guarantee 1: rows and their order are a pure function of corpus, recipe and seed.
 
 use crate::corpus::{Corpus, SMALL, chats, gzip, zstd_frames};
-use packmill::pipeline::{Loader, Model, Progress, Samples};
+use packmill::pipeline::{Loader, Progress, Samples};
 use packmill::recipe::Io;
 use packmill::{Recipe, batch::Batch};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 fn load(corpus: &Corpus, recipe: Recipe) -> (Vec<Batch>, Progress) {
     let mut loader = Loader::builder(recipe)
@@ -134,7 +133,7 @@ fn steps_end_delivery_and_change_no_row() {
 
 /// Every example of `samples`, whole, exactly `epochs` times in the rows' provenance and ids.
 fn delivers_every_sample(corpus: &Corpus, recipe: &Recipe, epochs: usize) {
-    let model = Arc::new(Model::load(recipe).unwrap());
+    let model = crate::corpus::model(recipe);
     let mut expected: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
     for sample in Samples::open(recipe, &model, &corpus.cache()).unwrap() {
         if let Ok(example) = sample.unwrap().content {

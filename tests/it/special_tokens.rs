@@ -2,9 +2,8 @@
 
 use crate::corpus::{Corpus, TEMPLATE, refused};
 use packmill::ledger::Reason;
-use packmill::pipeline::{Model, Samples, fingerprint};
+use packmill::pipeline::{Samples, fingerprint};
 use packmill::{Error, Example, Kind};
-use std::sync::Arc;
 
 /// A token as text: bytes as they are, the three special tokens as `«`, `»` and `$`, what is trained in brackets.
 fn shown(example: &Example) -> String {
@@ -38,7 +37,7 @@ fn samples(template: &str, row: &str, more: &str) -> Vec<Result<Result<String, R
     corpus.write("rows.jsonl", format!("{row}\n").as_bytes());
     corpus.write("own.jinja", template.as_bytes());
     let recipe = corpus.recipe("rows.jsonl", &format!("template: own.jinja\n{more}"));
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     Samples::open(&recipe, &model, &corpus.cache())
         .unwrap()
         .map(|sample| sample.map(|sample| sample.content.map(|example| shown(&example))))
@@ -235,7 +234,7 @@ fn a_source_has_its_own_say_and_the_fingerprint_has_it_too() {
             "tokenizer: tokenizer\n{top}\nsources:\n  - {{name: chats, paths: [rows.jsonl]{own}}}\n"
         );
         let recipe = packmill::Recipe::parse(&text, corpus.dir.path()).unwrap();
-        let model = Arc::new(Model::load(&recipe).unwrap());
+        let model = crate::corpus::model(&recipe);
         let mut samples = Samples::open(&recipe, &model, &corpus.cache()).unwrap();
         let example = samples.next().unwrap().unwrap().content.unwrap();
         (

@@ -4,9 +4,8 @@ use crate::corpus::{Corpus, IM_END, TEMPLATE, chats, merged, report};
 use packmill::batch::Batch;
 use packmill::ledger::Reason;
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Model, Samples};
+use packmill::pipeline::Samples;
 use packmill::{Error, Example, Kind, Recipe};
-use std::sync::Arc;
 
 const USE: &str = "mask: {weights: use}";
 
@@ -53,7 +52,7 @@ fn recipe(corpus: &Corpus, template: &str, rows: &str, more: &str) -> Recipe {
 fn samples(template: &str, rows: &str, more: &str) -> Vec<Result<Result<String, Reason>, Error>> {
     let corpus = Corpus::new();
     let recipe = recipe(&corpus, template, rows, more);
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     Samples::open(&recipe, &model, &corpus.cache())
         .unwrap()
         .map(|sample| sample.map(|sample| sample.content.map(|example| shown(&example))))

@@ -14,6 +14,7 @@ use packmill::ledger::{Count, Ledger};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::{Loader, Model, Outlook, Pass, Side, Warning};
 use packmill::recipe::OnExhausted;
+use packmill::tokenize::EngineCounts;
 use packmill::{Recipe, StageStats};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -34,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) ending: Ending,
     pub(crate) outlook: Option<Outlook>,
     pub(crate) warnings: Vec<Warning>,
+    /// The tokenizer engine's name at the end, and what it did.
+    pub(crate) tokenizer: (String, EngineCounts),
 }
 
 pub(crate) fn run(args: &args::Stream, started: Instant) -> Result<()> {
@@ -229,6 +232,7 @@ pub(crate) fn drive(
         let _ = model.tokenizer.engine.wait();
     }
     let load = loading.elapsed();
+    let tokenizer = Arc::clone(&model.tokenizer.engine);
     let sequence_length = recipe.pack.sequence_length;
     let workers = packmill::pipeline::worker_count(&recipe);
     let micro_batches = recipe
@@ -335,6 +339,7 @@ pub(crate) fn drive(
         ending,
         outlook,
         warnings: loader.warnings().to_vec(),
+        tokenizer: (tokenizer.name().to_owned(), tokenizer.counts()),
     };
     if ending == Ending::Interrupted {
         interrupt::leave(loader);
@@ -445,6 +450,12 @@ impl Run {
             "digest": p.digest.to_string(),
             "ledger": p.ledger.as_ref(),
             "warnings": show::warnings_json(&self.warnings),
+            "tokenizer": {
+                "engine": self.tokenizer.0,
+                "texts_before_ready": self.tokenizer.1.before_ready,
+                "texts_by_reference": self.tokenizer.1.by_reference,
+                "texts_checked": self.tokenizer.1.checked,
+            },
         });
         if let Some(outlook) = &self.outlook {
             all["outlook"] = json!({

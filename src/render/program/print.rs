@@ -49,7 +49,9 @@ impl<'a> Run<'a> {
         self.whole(|run| {
             for term in terms {
                 if let Expr::ToJson(..) = term {
+                    let from = run.page.len();
                     run.print(term)?;
+                    bytes += run.page.len().saturating_sub(from);
                     continue;
                 }
                 let text = run.text(term)?;

@@ -53,9 +53,17 @@ fn whoever_wastes_is_stopped() {
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% for m in messages recursive %}{{ loop(messages) }}{% endfor %}",
         "{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
+        "{% set x = (',' * 100000000).split(',') %}",
+        "{% set x = (',' * 100000000).rsplit(',') %}",
+        "{% set x = ('\n' * 100000000).splitlines() %}",
     ] {
         assert_eq!(failure(source).kind(), Kind::Template, "{source}");
     }
+    // As long as the text: looked up, not walked through.
+    assert_eq!(
+        text("{{ ('a' * 2000000).strip('b' * 2000000 ~ 'a') ~ '.' }}"),
+        "."
+    );
     // A deep value hides behind a thousand others: it is paid for, and what comes of it is freed.
     let hidden = "{% set big = range(1100)|list %}{% set n = namespace(x=[]) %}{% for i in range(99999) %}{% set n.x = [big, n.x] %}{% endfor %}";
     assert!(failure(hidden).to_string().contains("fuel"));

@@ -4,7 +4,7 @@ use super::*;
 
 /// The rows of a plan made by hand: all encoded in corpus order, put in order, pushed through a packer.
 fn naive(corpus: &Corpus, recipe: &Recipe) -> Rows {
-    let model = Arc::new(Model::load(recipe).unwrap());
+    let model = crate::corpus::model(recipe);
     let mut by_block: BTreeMap<u64, Example> = BTreeMap::new();
     for sample in Samples::open(recipe, &model, &corpus.cache()).unwrap() {
         let sample = sample.unwrap();

@@ -32,7 +32,7 @@ fn lengths_are_counted_once() {
     assert_eq!(counted(&corpus, &base), (0, digest));
     assert_eq!(kept(&corpus, "lengths-").len(), 3, "one a shard");
     // Another row: only what is longer is read again, and once.
-    let model = Arc::new(Model::load(&base).unwrap());
+    let model = crate::corpus::model(&base);
     let samples = Samples::open(&base, &model, &corpus.cache()).unwrap();
     let examples = samples.filter_map(|sample| sample.unwrap().content.ok());
     let long = examples.filter(|example| example.len() > 200).count() as u64;

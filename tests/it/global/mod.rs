@@ -13,7 +13,7 @@ use packmill::ledger::{Account, Ledger, Reason};
 use packmill::order::lanes::Rank;
 use packmill::order::sequence::Sequence;
 use packmill::pack::{Scratch, overlong, packer};
-use packmill::pipeline::{Loader, Model, Outlook, Progress, Samples};
+use packmill::pipeline::{Loader, Outlook, Progress, Samples};
 use packmill::recipe::Plan;
 use packmill::{Error, Example, Kind, Piece, Recipe};
 use serde_json::{Value, json};
@@ -213,7 +213,7 @@ fn steps_end_with_their_epochs(world: &World) {
 
 /// Every line that is a record with something to learn, once in each epoch, all its tokens in order.
 fn every_record_once_an_epoch(corpus: &Corpus, recipe: &Recipe, rows: &Rows) {
-    let model = Arc::new(Model::load(recipe).unwrap());
+    let model = crate::corpus::model(recipe);
     let samples = Samples::open(recipe, &model, &corpus.cache()).unwrap();
     let mut expected = BTreeMap::new();
     for sample in samples.map(|sample| sample.unwrap()) {

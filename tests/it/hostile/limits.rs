@@ -4,10 +4,9 @@
 use super::{refused, skipped, stream};
 use crate::corpus::{Corpus, SMALL, TEMPLATE, chats};
 use packmill::Kind;
-use packmill::pipeline::{Model, fingerprint};
+use packmill::pipeline::fingerprint;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::Arc;
 
 /// A chat whose line has so many bytes.
 fn chat_of(bytes: usize) -> String {
@@ -209,7 +208,7 @@ fn that_differ_make_another_stream() {
     let corpus = Corpus::with_chats(20);
     let print = |limits: &str| {
         let recipe = corpus.recipe("chats.jsonl", &format!("{SMALL}\n{limits}"));
-        let model = Arc::new(Model::load(&recipe).unwrap());
+        let model = crate::corpus::model(&recipe);
         fingerprint(&recipe, &model, &corpus.cache()).unwrap()
     };
     let plain = print("");

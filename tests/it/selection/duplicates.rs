@@ -61,7 +61,7 @@ proptest! {
         prop_assert_eq!(delivered, expected);
         assert_accounted(&ledger, &dropped, [30, 120]);
         if fraction.is_some() {
-            let model = Arc::new(Model::load(&recipe).unwrap());
+            let model = crate::corpus::model(&recipe);
             let eval = Samples::open_side(&recipe, &model, &corpus.cache(), Side::Eval).unwrap();
             let eval: Vec<bool> = eval.map(|s| s.unwrap().content.err() == Some(Reason::Duplicate)).collect();
             let held = rows.iter().zip(&copies).filter(|(row, _)| held_out(row));

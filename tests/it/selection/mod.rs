@@ -9,7 +9,7 @@ use crate::corpus::{Corpus, Random, merged, refused, zstd_frames};
 use packmill::batch::Batch;
 use packmill::ledger::{Account, Ledger, Reason};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Loader, Model, Sample, Samples};
+use packmill::pipeline::{Loader, Sample, Samples};
 use packmill::{Kind, Recipe};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -143,7 +143,7 @@ fn streamed(corpus: &Corpus, recipe: &Recipe, world: u32) -> (Vec<Segment>, Ledg
 }
 
 fn samples(corpus: &Corpus, recipe: &Recipe) -> Vec<Sample> {
-    let model = Arc::new(Model::load(recipe).unwrap());
+    let model = crate::corpus::model(recipe);
     let samples = Samples::open(recipe, &model, &corpus.cache()).unwrap();
     samples.map(|sample| sample.unwrap()).collect()
 }

@@ -171,7 +171,7 @@ fn copies_fall_on_the_same_side() {
         .collect();
     corpus.write("b.jsonl.zst", &zstd_frames(&twice, 5));
     let recipe = ONE.recipe(&corpus, "split: {fraction: 0.3}", "");
-    let model = Arc::new(Model::load(&recipe).unwrap());
+    let model = crate::corpus::model(&recipe);
     let held = Samples::open_side(&recipe, &model, &corpus.cache(), Side::Eval).unwrap();
     let held: Vec<Sample> = held
         .map(|sample| sample.unwrap())
