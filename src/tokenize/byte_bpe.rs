@@ -131,6 +131,13 @@ impl Direct {
     }
 }
 
+/// Whether a text has what version 0.3.5 is known to cut otherwise than the patterns say: in those of GPT-4o and gpt-oss an
+/// apostrophe with a long s, which `(?i:'s)` takes for a contraction (`s'ſ'SM` is `s'ſ` and `'SM`). 35 of a million rows of
+/// hostile Unicode found it.
+pub(super) fn is_cut_otherwise(text: &str) -> bool {
+    !text.is_ascii() && memchr::memmem::find(text.as_bytes(), "'\u{17f}".as_bytes()).is_some()
+}
+
 /// The parts that decide ids, without holes.
 fn mended(json: Value) -> Result<Value, String> {
     let Value::Object(mut json) = json else {

@@ -226,7 +226,9 @@ impl Fast {
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> bool {
         let proven = match &self.way {
             Way::Bytes(ids, bytes) => {
-                ids.encode(text, &mut out.ids).is_ok() && bytes.place(text, |_| false, out)
+                !byte_bpe::is_cut_otherwise(text)
+                    && ids.encode(text, &mut out.ids).is_ok()
+                    && bytes.place(text, |_| false, out)
             }
             Way::Sentence(engine) => engine.encode(text, out),
         };
