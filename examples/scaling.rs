@@ -84,7 +84,7 @@ fn samples(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<u64> {
 fn batches(recipe: &Recipe, model: &Arc<Model>, cache: &Path) -> Result<u64> {
     let builder = Loader::builder(recipe.clone()).model(Arc::clone(model));
     let mut loader = builder.cache(cache.to_owned()).build()?;
-    while let Some(batch) = loader.next() {
+    for batch in loader.by_ref() {
         batch?;
     }
     Ok(loader.progress().tokens)

@@ -90,7 +90,6 @@ impl TokenBytes {
             put(*id, spelled(token).unwrap_or_default());
         }
         let added = tokenizer.get_added_vocabulary().get_added_tokens_decoder();
-        #[expect(clippy::iter_over_hash_type, reason = "each id has its place")]
         for (id, token) in added {
             put(*id, token.content.clone().into_bytes());
         }

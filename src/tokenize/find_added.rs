@@ -16,6 +16,9 @@ pub(super) struct FindAdded {
     starts: Vec<Option<Start>>,
 }
 
+/// A token's bytes and id.
+type Token = (Box<[u8]>, TokenId);
+
 /// Tokens that begin with the same byte.
 struct Start {
     /// Bytes that they are grouped by: none is shorter.
@@ -27,7 +30,7 @@ struct Start {
 /// Tokens that begin alike.
 enum Group {
     /// The longest first.
-    Few(Vec<(Box<[u8]>, TokenId)>),
+    Few(Vec<Token>),
     /// Their lengths, falling, and their ids.
     Many(Vec<usize>, HashMap<Box<[u8]>, TokenId>),
 }
@@ -67,12 +70,12 @@ impl FindAdded {
 
     /// The search for these tokens; none where there are none. Of those with the same text the first counts.
     fn of<'t>(tokens: impl Iterator<Item = (TokenId, &'t str)>) -> Option<FindAdded> {
-        let mut tokens: Vec<(Box<[u8]>, TokenId)> = tokens
+        let mut tokens: Vec<Token> = tokens
             .map(|(id, content)| (content.as_bytes().into(), id))
             .collect();
         tokens.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         tokens.dedup_by(|(next, _), (token, _)| next == token);
-        let mut by_first: Vec<Vec<(Box<[u8]>, TokenId)>> = vec![Vec::new(); 256];
+        let mut by_first: Vec<Vec<Token>> = vec![Vec::new(); 256];
         for token in tokens {
             let first = token.0.first().copied().unwrap_or_default();
             if let Some(own) = by_first.get_mut(usize::from(first)) {
@@ -122,9 +125,9 @@ impl FindAdded {
 
 impl Start {
     /// Of tokens, the longest first; none without any.
-    fn of(tokens: Vec<(Box<[u8]>, TokenId)>) -> Option<Start> {
+    fn of(tokens: Vec<Token>) -> Option<Start> {
         let prefix = tokens.last()?.0.len().min(size_of::<u64>());
-        let mut heads: HashMap<u64, Vec<(Box<[u8]>, TokenId)>> = HashMap::new();
+        let mut heads: HashMap<u64, Vec<Token>> = HashMap::new();
         for token in tokens {
             heads.entry(head(&token.0, prefix)).or_default().push(token);
         }
