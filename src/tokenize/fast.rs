@@ -40,9 +40,6 @@ pub(super) struct FastEngine {
 /// where the workers have all cores the first batch would wait for it: some megabytes are what first batches take.
 const BYTES_BEFORE: u64 = 4 << 20;
 
-/// Bytes of a tokenizer.json whose engine is made in milliseconds, and begun at once.
-const SMALL_FILE_BYTES: usize = 1 << 20;
-
 /// Bytes of a text that waits for the fast engine: the reference takes forty times a text's size while it encodes, and with
 /// a SentencePiece vocabulary merges all of it as one word.
 const LARGE_BYTES: usize = 256 << 10;
@@ -68,10 +65,9 @@ struct Frame {
 
 impl FastEngine {
     /// The engine of `reference`, whose tokenizer.json is `file`. The fast one is made on a thread of its own, which
-    /// ends with that, at once for a small file, else as soon as it pays or somebody [waits](Tokenizer::wait) for it.
+    /// ends with that, as soon as it pays or somebody [waits](Tokenizer::wait) for it.
     pub(super) fn new(reference: Engine, file: Vec<u8>) -> Arc<FastEngine> {
-        let small = file.len() < SMALL_FILE_BYTES;
-        let engine = Arc::new_cyclic(|own| FastEngine {
+        Arc::new_cyclic(|own| FastEngine {
             reference,
             file: Mutex::new(Some(file)),
             fast: OnceLock::new(),
@@ -80,11 +76,7 @@ impl FastEngine {
             before_ready: AtomicU64::new(0),
             by_reference: AtomicU64::new(0),
             checked: AtomicU64::new(0),
-        });
-        if small {
-            engine.begin();
-        }
-        engine
+        })
     }
 
     /// Begins to make the fast engine, unless that was done.
