@@ -22,10 +22,7 @@ pub(crate) fn run(args: &args::Demo, started: Instant) -> Result<()> {
         engine: stream::Engine::Ready,
         ..stream::Plan::to(None)
     };
-    stream::finish(
-        stream::drive(recipe, plan, started)?,
-        args.json,
-    )?;
+    stream::finish(stream::drive(recipe, plan, started)?, args.json)?;
     if !args.json {
         let recipe = files.recipe.display();
         stdio::print(format_args!(
