@@ -73,8 +73,8 @@ pub(super) struct Lines {
     /// The run's records, and behind them the line that is not complete.
     text: Vec<u8>,
     records: Vec<RecordSpan>,
-    /// Bytes and records of the run before: room for as much is made when the next begins, instead of by doubling.
-    before: (usize, usize),
+    /// Bytes of the run before: room for as much is made when the next begins, instead of by doubling.
+    before: usize,
     line_start: usize,
     /// Of the line that is not complete; behind one that is too long, of the next.
     number: u64,
@@ -115,7 +115,7 @@ impl Lines {
             limits,
             text: Vec::new(),
             records: Vec::new(),
-            before: (0, 0),
+            before: 0,
             line_start: 0,
             number: 0,
             state: State::Blank,
@@ -164,17 +164,10 @@ impl Lines {
         if self.records.is_empty() {
             return;
         }
-        let mut rest = self.text.split_off(self.line_start);
-        if !rest.is_empty() {
-            rest.reserve(
-                self.line_start
-                    .saturating_sub(rest.len())
-                    .min(self.limits.run_bytes),
-            );
-        }
+        let rest = self.text.split_off(self.line_start);
         let text = std::mem::replace(&mut self.text, rest);
         self.line_start = 0;
-        self.before = (text.len(), self.records.len());
+        self.before = text.len();
         self.due.push_back(Emit::Run(Run {
             text: Bytes::from(text),
             records: std::mem::take(&mut self.records),
@@ -208,10 +201,9 @@ impl Lines {
             self.state = State::TooLong;
             return;
         }
-        if self.records.is_empty() && self.text.is_empty() {
-            self.text
-                .reserve(part.len().max(self.before.0.min(self.limits.run_bytes)));
-            self.records.reserve(self.before.1);
+        let room = self.before.min(self.limits.run_bytes);
+        if self.text.capacity() < room {
+            self.text.reserve(room.saturating_sub(self.text.len()));
         }
         self.text.extend_from_slice(part);
         if self.state == State::Record && self.text.len() > self.limits.run_bytes + 1 {

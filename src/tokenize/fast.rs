@@ -115,8 +115,8 @@ impl FastEngine {
         self.fast.get()?.as_ref().ok()
     }
 
-    /// Whether the fast engine serves a text: it is there, or it is waited for, because the reference must not have this one.
-    fn serves(&self, text: &str) -> Option<&Fast> {
+    /// The fast engine, if it serves a text: it is there, or it is waited for, because the reference must not have this one.
+    fn serving(&self, text: &str) -> Option<&Fast> {
         if text.len() > LARGE_BYTES {
             let _ = self.wait();
         }
@@ -202,18 +202,17 @@ impl Fast {
                 // What proves nothing is the reference's, but the ids that the crate made have to be right all the same, by
                 // either way to them.
                 if let Way::Bytes(ids, _) = &self.way {
-                    let mut direct = Vec::new();
-                    let direct = ids.encode(&text, &mut direct).map(|()| direct);
-                    for own in [direct, ids.encode_by_crate(&text)] {
-                        let Ok(mut own) = own else {
-                            return Ok(Some(text));
-                        };
+                    let alike = |mut own: Vec<TokenId>| {
                         if special == SpecialTokens::Add {
                             self.frame.put_around(&mut own);
                         }
-                        if own != reference.ids {
-                            return Ok(Some(text));
-                        }
+                        own == reference.ids
+                    };
+                    // Of what was proven its own way is shown already.
+                    let own_way =
+                        proven || ids.encode(&text, &mut own.ids).is_ok() && alike(own.ids.clone());
+                    if !(own_way && ids.encode_by_crate(&text).is_ok_and(alike)) {
+                        return Ok(Some(text));
                     }
                 }
             }
@@ -288,23 +287,17 @@ impl Frame {
 
 impl Tokenizer for FastEngine {
     fn encode(&self, text: &str, special: SpecialTokens, out: &mut Encoding) -> Result<()> {
-        // Longer ones are refused by the reference.
-        let served = match self.serves(text) {
-            Some(fast) if u32::try_from(text.len()).is_ok() => {
-                Some(fast.encode(text, special, out))
-            }
-            Some(_) => Some(false),
-            None => None,
+        let Some(fast) = self.serving(text) else {
+            self.leave(text);
+            return self.reference.encode(text, special, out);
         };
-        if served == Some(true) {
+        // Longer ones are refused by the reference.
+        if u32::try_from(text.len()).is_ok() && fast.encode(text, special, out) {
             return Ok(());
         }
         self.leave(text);
-        match served {
-            // What the fast engine could not prove the reference's own shortcut would try in vain.
-            Some(_) => self.reference.encode_tracked(text, special, out),
-            None => self.reference.encode(text, special, out),
-        }
+        // What the fast engine could not prove the reference's own shortcut would try in vain.
+        self.reference.encode_tracked(text, special, out)
     }
 
     fn encode_except(

@@ -5,7 +5,7 @@ use crate::show::number::{duration, rate};
 use crate::show::plot::{self, Kind, Part, Threads};
 use crate::show::{self, StageStats, stage_table};
 use crate::stdio;
-use crate::stream::{Engine, Plan, Run, drive, limit};
+use crate::stream::{Plan, Run, drive, limit};
 use anyhow::{Context, Result};
 use packmill::Stage;
 use packmill::stats;
@@ -15,11 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn run(args: &args::Bench, started: Instant) -> Result<()> {
     let mut recipe = crate::recipe(&args.source)?;
     limit(&mut recipe, None, args.steps)?;
-    let plan = Plan {
-        engine: Engine::Ready,
-        ..Plan::to(args.steps)
-    };
-    let (run, error) = drive(recipe, plan, started)?;
+    let (run, error) = drive(recipe, Plan::to(args.steps), started)?;
     if let Some(error) = error {
         return Err(error.into());
     }

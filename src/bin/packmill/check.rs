@@ -26,12 +26,10 @@ pub(crate) fn run(args: &args::Check) -> Result<()> {
     }
     let mut out = stdio::stdout();
     writeln!(out, "{recipe}")?;
-    let engine = &model.tokenizer.engine;
-    let refused = engine.wait().err();
-    let (name, ids) = (engine.name(), engine.vocab_len());
-    writeln!(out, "tokenizer  {name}, {ids} ids")?;
-    if let Some(why) = refused {
-        writeln!(out, "           the fast engine is not used: {why}")?;
+    let (engine, refused) = show::engine(model.tokenizer.engine.as_ref());
+    writeln!(out, "tokenizer  {engine}")?;
+    if let Some(refused) = refused {
+        writeln!(out, "           {refused}")?;
     }
     for source in &estimate.sources {
         writeln!(

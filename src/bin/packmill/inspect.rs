@@ -60,14 +60,9 @@ fn write_sources(out: &mut dyn Write, loader: &Loader, model: &Model) -> Result<
     for summary in loader.sources().summaries() {
         writeln!(out, "{summary}")?;
     }
-    let engine = &model.tokenizer.engine;
-    let refused = engine.wait().err();
-    let (name, ids) = (engine.name(), engine.vocab_len());
-    writeln!(out, "tokenizer: {name}, {ids} ids")?;
-    if let Some(why) = refused {
-        writeln!(out, "note: the fast engine is not used: {why}")?;
-    }
-    for note in &model.tokenizer.notes {
+    let (engine, refused) = show::engine(model.tokenizer.engine.as_ref());
+    writeln!(out, "tokenizer: {engine}")?;
+    for note in refused.iter().chain(&model.tokenizer.notes) {
         writeln!(out, "note: {note}")?;
     }
     for warning in loader.warnings() {

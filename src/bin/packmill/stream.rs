@@ -152,7 +152,8 @@ pub(crate) enum Engine {
 }
 
 impl Plan {
-    /// One rank, from the start, to `steps` or the end, nothing written.
+    /// One rank, from the start, to `steps` or the end, nothing written, by the engine that serves in the long run: of
+    /// short corpora, whose speed is looked at.
     pub(crate) fn to(steps: Option<u64>) -> Self {
         Plan {
             steps,
@@ -161,7 +162,7 @@ impl Plan {
             side: Side::Train,
             checkpoints: None,
             resume: None,
-            engine: Engine::AsItComes,
+            engine: Engine::Ready,
         }
     }
 }

@@ -17,12 +17,10 @@ pub(crate) fn run(args: &args::Demo, started: Instant) -> Result<()> {
         ))?;
     }
     let recipe = Recipe::load(&files.recipe)?;
-    // So small a tokenizer's engine is made in a quarter of a second, and the corpus is read in less.
-    let plan = stream::Plan {
-        engine: stream::Engine::Ready,
-        ..stream::Plan::to(None)
-    };
-    stream::finish(stream::drive(recipe, plan, started)?, args.json)?;
+    stream::finish(
+        stream::drive(recipe, stream::Plan::to(None), started)?,
+        args.json,
+    )?;
     if !args.json {
         let recipe = files.recipe.display();
         stdio::print(format_args!(

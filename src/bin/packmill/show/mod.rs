@@ -5,6 +5,7 @@
 
 mod bar;
 pub(crate) mod byte_level;
+mod engine;
 mod feeds;
 mod look;
 pub(crate) mod number;
@@ -18,6 +19,7 @@ mod visible;
 mod warning;
 mod wrap;
 
+pub(crate) use engine::engine;
 pub(crate) use feeds::{feeds, feeds_json};
 pub(crate) use look::Look;
 pub(crate) use outlook::outlook;
