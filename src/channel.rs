@@ -6,10 +6,10 @@
 //! wait, and so the stages before it. When one side goes, the other hears of it at once.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod stats;
 
@@ -29,6 +29,7 @@ pub fn bounded<T>(depth: usize) -> (Sender<T>, Receiver<T>) {
         }),
         not_empty: Condvar::new(),
         not_full: Condvar::new(),
+        receiver_is_gone: AtomicBool::new(false),
         counters: Arc::default(),
     });
     (
@@ -74,12 +75,20 @@ pub struct Closer<T> {
     shared: Arc<Shared<T>>,
 }
 
+/// Sees from any thread whether the receiver is gone.
+#[derive(Debug)]
+pub struct Watch<T> {
+    shared: Arc<Shared<T>>,
+}
+
 #[derive(Debug)]
 struct Shared<T> {
     depth: usize,
     state: Mutex<State<T>>,
     not_empty: Condvar,
     not_full: Condvar,
+    /// What the state says of the receiver, for those who ask often.
+    receiver_is_gone: AtomicBool,
     counters: Arc<Counters>,
 }
 
@@ -149,6 +158,7 @@ impl<T> Shared<T> {
     fn close(&self) -> Option<Parked> {
         let mut state = self.lock();
         state.receiver = Side::Closed;
+        self.receiver_is_gone.store(true, Ordering::Relaxed);
         let queue = std::mem::take(&mut state.queue);
         let parked = state.parked.take();
         self.counters.queued.store(0, Ordering::Relaxed);
@@ -191,9 +201,11 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Whether the receiver is gone, so that making more is in vain.
-    pub fn is_closed(&self) -> bool {
-        self.shared.lock().receiver == Side::Closed
+    /// What sees from any thread whether the receiver is gone.
+    pub fn watch(&self) -> Watch<T> {
+        Watch {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Reads the channel's counters at any time, from any thread.
@@ -201,6 +213,13 @@ impl<T> Sender<T> {
         Meter {
             counters: Arc::clone(&self.shared.counters),
         }
+    }
+}
+
+impl<T> Watch<T> {
+    /// Whether the receiver is gone, so that making more is in vain. Costs a look at a number.
+    pub fn is_closed(&self) -> bool {
+        self.shared.receiver_is_gone.load(Ordering::Relaxed)
     }
 }
 
@@ -232,6 +251,30 @@ impl<T> Receiver<T> {
         drop(state);
         drop(given_up);
         item
+    }
+
+    /// The oldest item, waited for at most so long: for who must look after something else now and then.
+    pub fn recv_within(&mut self, time: Duration) -> TryRecv<T> {
+        let shared = &*self.shared;
+        let mut state = shared.lock();
+        // A poll that was given up waits no longer; this does.
+        let given_up = state.parked.take();
+        if state.is_pending() {
+            let since = Instant::now();
+            (state, _) = shared
+                .not_empty
+                .wait_timeout_while(state, time, |state| state.is_pending())
+                .unwrap_or_else(PoisonError::into_inner);
+            shared.counters.blocked_in.add(since.elapsed());
+        }
+        let taken = match shared.take(&mut state) {
+            Some(item) => TryRecv::Item(item),
+            None if state.is_pending() => TryRecv::Empty,
+            None => TryRecv::Ended,
+        };
+        drop(state);
+        drop(given_up);
+        taken
     }
 
     /// The oldest item, if there is one now.

@@ -48,9 +48,10 @@ pub struct Stats {
     pub tokenize: Counters,
     /// Ids to labels. Items are tokens.
     pub mask: Counters,
-    /// Examples to rows. Items are tokens; blocked in is waiting for workers.
+    /// Examples to rows, with all else that the packing thread does. Items are tokens; blocked in is waiting for workers,
+    /// blocked out for the batching thread.
     pub pack: Counters,
-    /// Rows to tensors. Items are tokens.
+    /// Rows to tensors. Items are tokens; blocked in is waiting for rows.
     pub batch: Counters,
 }
 

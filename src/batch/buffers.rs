@@ -5,10 +5,10 @@ use std::collections::TryReserveError;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::PROVENANCE_FIELDS;
 use super::ids::{IdWidth, Ids};
 use super::row::Row;
 use super::spec::BatchSpec;
+use super::{IdsMut, PROVENANCE_FIELDS};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::LossWeights;
 
@@ -125,6 +125,14 @@ impl IdBuffer {
         match self {
             IdBuffer::I32(ids) => Ids::I32(ids.as_slice()),
             IdBuffer::I64(ids) => Ids::I64(ids.as_slice()),
+        }
+    }
+
+    /// Borrows the ids to be written to.
+    pub(super) fn as_mut_ids(&mut self) -> IdsMut<'_> {
+        match self {
+            IdBuffer::I32(ids) => IdsMut::I32(ids.as_mut_slice()),
+            IdBuffer::I64(ids) => IdsMut::I64(ids.as_mut_slice()),
         }
     }
 

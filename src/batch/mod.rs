@@ -86,6 +86,36 @@ pub struct Batch {
     digest: Digest,
 }
 
+/// A batch's tensors, to be written to. Shapes are those of the [`Batch`]'s own methods.
+#[derive(Debug)]
+pub struct TensorsMut<'a> {
+    /// The ids.
+    pub input_ids: IdsMut<'a>,
+    /// The labels in whichever form the batch carries them.
+    pub labels: IdsMut<'a>,
+    /// Empty where the batch carries none.
+    pub loss_weights: &'a mut [f32],
+    /// Positions.
+    pub position_ids: &'a mut [i32],
+    /// Segments.
+    pub segment_ids: &'a mut [i32],
+    /// Offsets of the runs.
+    pub cu_seqlens: &'a mut [i32],
+    /// Real tokens of the runs.
+    pub segment_lengths: &'a mut [i32],
+    /// Where segments come from.
+    pub provenance: &'a mut [i64],
+}
+
+/// Ids or labels in either width, to be written to.
+#[derive(Debug)]
+pub enum IdsMut<'a> {
+    /// 32 bits.
+    I32(&'a mut [i32]),
+    /// 64 bits.
+    I64(&'a mut [i64]),
+}
+
 /// What a writer counts while it fills a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Totals {
@@ -149,6 +179,31 @@ impl Batch {
     /// keeps its number.
     pub fn segment_ids(&self) -> &[i32] {
         self.buffers.segment_ids.as_slice()
+    }
+
+    /// The tensors to be written to, each as its reading method has it: for who hands their memory on, as DLPack does.
+    pub fn tensors_mut(&mut self) -> TensorsMut<'_> {
+        let BatchBuffers {
+            input_ids,
+            labels,
+            loss_weights,
+            position_ids,
+            segment_ids,
+            cu_seqlens,
+            segment_lengths,
+            provenance,
+            row_numbers: _,
+        } = &mut self.buffers;
+        TensorsMut {
+            input_ids: input_ids.as_mut_ids(),
+            labels: labels.as_mut_ids(),
+            loss_weights: loss_weights.as_mut_slice(),
+            position_ids: position_ids.as_mut_slice(),
+            segment_ids: segment_ids.as_mut_slice(),
+            cu_seqlens: cu_seqlens.as_mut_slice(),
+            segment_lengths: segment_lengths.as_mut_slice(),
+            provenance: provenance.as_mut_slice(),
+        }
     }
 
     /// Offsets of the runs over the flattened batch, `[runs + 1]`: 0 first, rows × sequence_length last, strictly

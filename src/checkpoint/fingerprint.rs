@@ -175,7 +175,7 @@ impl Fingerprint {
     }
 
     /// All of it as JSON.
-    pub(crate) fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 

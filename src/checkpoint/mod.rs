@@ -57,4 +57,4 @@ pub use print::{
 };
 pub use run::Run;
 pub use state::{LaneState, Phase, Pooled, State, StreamState};
-pub use whole::{Whole, merge};
+pub use whole::{Whole, Whose, alone, merge};

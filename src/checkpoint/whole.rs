@@ -32,6 +32,35 @@ pub struct Whole {
     pub engine: String,
     /// The streams that it was before each fork, the oldest first.
     pub history: Vec<Fork>,
+    /// Whose part it is.
+    pub whose: Whose,
+}
+
+/// Whose part of a stream a [`Whole`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// All ranks': any number of them can go on from it.
+    All,
+    /// This rank's alone, of as many as there were: it alone can go on from it, with its own account.
+    Rank(u32),
+}
+
+/// One rank's part, for this rank to go on from where all go on alike: as many ranks as before, each from its own part.
+pub fn alone(part: State) -> Whole {
+    Whole {
+        fingerprint: part.fingerprint,
+        world_size: part.world_size,
+        step: part.step,
+        rows: part.rows,
+        step_rows: part.step_rows,
+        digest: part.digest,
+        ledger: part.ledger,
+        phase: part.phase,
+        lanes: part.lanes,
+        engine: part.engine,
+        history: part.history,
+        whose: Whose::Rank(part.rank),
+    }
 }
 
 /// Puts the parts of all ranks together, given in any order.
@@ -58,6 +87,7 @@ pub fn merge(mut parts: Vec<State>) -> Result<Whole> {
         lanes: first.lanes,
         engine: first.engine,
         history: first.history,
+        whose: Whose::All,
     };
     let mut engines = vec![whole.engine.clone()];
     for part in parts {

@@ -91,7 +91,7 @@ impl Assembler {
             ledger: Ledger::new(&setup.sources),
             lanes,
             next_row: delivering.rank.next_row(0),
-            outlet: Outlet::new(delivering),
+            outlet: Outlet::new(delivering)?,
             turn: 0,
             last_pool: None,
             made_before: 0,
@@ -116,7 +116,7 @@ impl Assembler {
                 match self.fill(lane)? {
                     Filled::Full => {
                         self.turn = (lane + 1) % self.lanes.len();
-                        if let Some(stopped) = self.row(lane)? {
+                        if let Some(stopped) = self.row(lane) {
                             return Ok(stopped);
                         }
                         continue;
@@ -139,10 +139,17 @@ impl Assembler {
 
     /// Refills a lane's pool under the weights of the row that it is for.
     fn fill(&mut self, lane: usize) -> Result<Filled> {
+        let mut lap = Lap::start();
+        let filled = self.refill(lane);
+        let waited = self.setup.feed.waited();
+        self.outlet.packed(lap.lap().saturating_sub(waited));
+        filled
+    }
+
+    fn refill(&mut self, lane: usize) -> Result<Filled> {
         self.reread(lane)?;
         let streams = self.setup.feed.dealt().streams(lane);
         self.setup.feed.turn(streams.start)?;
-        let mut lap = Lap::start();
         self.reweigh(lane);
         while self.lanes[lane].packer.wants() {
             if self.outlet.is_closed() {
@@ -157,11 +164,7 @@ impl Assembler {
                 continue;
             }
             self.want(lane);
-            let waited = lap.lap();
-            let item = self.setup.feed.next(streams.start + stream)?;
-            self.outlet.packed(waited);
-            lap.lap();
-            let Some(item) = item else {
+            let Some(item) = self.setup.feed.next(streams.start + stream)? else {
                 for stream in streams {
                     self.setup.feed.need(stream, 0, 0);
                 }
@@ -170,7 +173,6 @@ impl Assembler {
             self.take(lane, stream, item)?;
         }
         self.want(lane);
-        self.outlet.packed(lap.lap());
         Ok(Filled::Full)
     }
 
@@ -219,7 +221,7 @@ impl Assembler {
     }
 
     /// Packs the next row of a pool and sends what it completes.
-    fn row(&mut self, lane: usize) -> Result<Option<Stopped>> {
+    fn row(&mut self, lane: usize) -> Option<Stopped> {
         let mut lap = Lap::start();
         let state = &mut self.lanes[lane];
         state.touch();
@@ -227,35 +229,31 @@ impl Assembler {
         state.rows += u64::from(row.is_some());
         places::reach(places::ROW_PACKED);
         self.outlet.packed(lap.lap());
-        match row {
-            Some(row) => self.emit(&row.segments),
-            None => Ok(None),
-        }
+        self.emit(row?.segments)
     }
 
-    pub(super) fn emit(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
-        for piece in segments {
+    pub(super) fn emit(&mut self, segments: Vec<Piece>) -> Option<Stopped> {
+        let mut lap = Lap::start();
+        for piece in &segments {
             let source = piece.example.origin.source;
             self.ledger
                 .delivered(source, piece.len() as u64, piece.ends);
         }
-        self.outlet.push(self.next_row, segments)?;
+        self.outlet.push(self.next_row, segments, self.refillable);
         self.next_row += u64::from(self.outlet.rank().world_size);
-        if self.refillable {
-            self.outlet.progress.refilled();
-        }
+        self.outlet.packed(lap.lap());
         self.row_done()
     }
 
     /// Sends the batch that the last row completed, if it did.
-    pub(super) fn row_done(&mut self) -> Result<Option<Stopped>> {
-        let Some(full) = self.outlet.finish()? else {
-            return Ok(None);
-        };
+    pub(super) fn row_done(&mut self) -> Option<Stopped> {
+        let full = self.outlet.finish()?;
+        let mut lap = Lap::start();
         let wanted = full.ends_step && self.setup.checkpoints == Checkpoints::Wanted;
         let standing = wanted.then(|| self.standing());
         let ledger = Arc::new(self.ledger.clone());
-        Ok(self.outlet.send(full, ledger, standing))
+        self.outlet.packed(lap.lap());
+        self.outlet.send(full, ledger, standing)
     }
 
     /// Where the stream stands after the step that was just made.

@@ -19,7 +19,7 @@ use super::warning::Warning;
 use super::workers::{Workers, panicked};
 use crate::batch::{BatchSpec, BatchWriter, BufferPool, IdWidth};
 use crate::channel;
-use crate::checkpoint::{Fingerprint, Whole};
+use crate::checkpoint::{Fingerprint, Whole, Whose};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::order::lanes::{Lanes, Rank};
 use crate::order::sequence::Sequence;
@@ -222,7 +222,7 @@ impl LoaderBuilder {
             (Vec::new(), Fingerprint::default())
         };
         if let Some(whole) = &resume {
-            fits(whole, &fingerprint)?;
+            fits(whole, &fingerprint, self.rank)?;
         }
         let spec = BatchSpec {
             rows: recipe.batch.rows,
@@ -238,6 +238,7 @@ impl LoaderBuilder {
         let delivering = Delivering {
             writer: BatchWriter::new(spec, BufferPool::new(recipe.prefetch + SPARE_BUFFERS))?,
             rank: self.rank,
+            rows: recipe.batch.rows,
             step_rows,
             steps: self.steps,
             sender,
@@ -417,7 +418,17 @@ fn most_examples(recipe: &Recipe, model: &Model) -> u64 {
 }
 
 /// Refuses to go on with another stream than the one that was begun.
-fn fits(whole: &Whole, fingerprint: &Fingerprint) -> Result<()> {
+fn fits(whole: &Whole, fingerprint: &Fingerprint, rank: Rank) -> Result<()> {
+    if let Whose::Rank(number) = whole.whose
+        && (number, whole.world_size) != (rank.number, rank.world_size)
+    {
+        let message = format!(
+            "a state of rank {number} of {} alone cannot be gone on with by rank {} of {}",
+            whole.world_size, rank.number, rank.world_size
+        );
+        return Err(Error::new(Kind::Checkpoint, Stage::Checkpoint, message)
+            .remedy("give each rank its own state, or every rank all of them"));
+    }
     let differences = whole.fingerprint.differences(fingerprint);
     if differences.is_empty() {
         return Ok(());

@@ -55,7 +55,7 @@ impl EvalSide {
             ledger: Ledger::new(recipe.sources.iter().map(|source| &source.name)),
             step_rows: delivering.step_rows,
             next_row: 0,
-            outlet: Outlet::new(delivering),
+            outlet: Outlet::new(delivering)?,
         })
     }
 
@@ -73,7 +73,7 @@ impl EvalSide {
                 break;
             };
             self.outlet.packed(lap.lap());
-            if let Some(stopped) = self.row(&row.segments)? {
+            if let Some(stopped) = self.row(row.segments) {
                 return Ok(stopped);
             }
         }
@@ -84,8 +84,8 @@ impl EvalSide {
             return Err(nothing_held_out());
         }
         for _ in 0..self.filling() {
-            self.outlet.push_filling()?;
-            if let Some(stopped) = self.send()? {
+            self.outlet.push_filling();
+            if let Some(stopped) = self.send() {
                 return Ok(stopped);
             }
         }
@@ -157,12 +157,12 @@ impl EvalSide {
         }
     }
 
-    fn row(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
+    fn row(&mut self, segments: Vec<Piece>) -> Option<Stopped> {
         let n = self.next_row;
         self.next_row += 1;
         let rank = self.outlet.rank();
         let own = n % u64::from(rank.world_size) == u64::from(rank.number);
-        for piece in segments {
+        for piece in &segments {
             let (source, tokens) = (piece.example.origin.source, piece.len() as u64);
             match (rank.number, own) {
                 (0, true) => self.ledger.delivered(source, tokens, piece.ends),
@@ -172,19 +172,17 @@ impl EvalSide {
             }
         }
         if !own {
-            return Ok(None);
+            return None;
         }
-        self.outlet.push(n, segments)?;
+        self.outlet.push(n, segments, false);
         self.send()
     }
 
     /// Sends the batch that the last row completed, if it did.
-    fn send(&mut self) -> Result<Option<Stopped>> {
-        let Some(full) = self.outlet.finish()? else {
-            return Ok(None);
-        };
+    fn send(&mut self) -> Option<Stopped> {
+        let full = self.outlet.finish()?;
         let ledger = Arc::new(self.ledger.clone());
-        Ok(self.outlet.send(full, ledger, None))
+        self.outlet.send(full, ledger, None)
     }
 
     fn forgive(&mut self, source: u32, error: Error) -> Result<()> {

@@ -23,6 +23,7 @@ use crate::read::ReadAhead;
 use crate::stats::{Lap, Stats};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of records that one task should hold: large enough that hand-over costs nothing, small
 /// enough that a lane's next row does not wait for more than it needs.
@@ -43,6 +44,8 @@ pub(crate) struct Feed {
     read_ahead: ReadAhead,
     in_flight: usize,
     stats: Arc<Stats>,
+    /// Time spent waiting for workers that nobody has asked for.
+    waited: Duration,
 }
 
 impl Feed {
@@ -63,6 +66,7 @@ impl Feed {
             read_ahead,
             in_flight: 0,
             stats,
+            waited: Duration::ZERO,
         }
     }
 
@@ -132,9 +136,16 @@ impl Feed {
             }
             let mut lap = Lap::start();
             let event = self.workers.event()?;
-            self.stats.pack.blocked_in(lap.lap());
+            let waited = lap.lap();
+            self.stats.pack.blocked_in(waited);
+            self.waited += waited;
             self.file(event)?;
         }
+    }
+
+    /// Time spent waiting for workers since the last time that this was asked.
+    pub(crate) fn waited(&mut self) -> Duration {
+        std::mem::take(&mut self.waited)
     }
 
     fn ready(&self, stream: usize) -> bool {

@@ -34,7 +34,7 @@ impl Assembler {
                     let Some(row) = packer.row(&mut self.scratch) else {
                         break;
                     };
-                    if let Some(stopped) = self.emit_last(&row.segments)? {
+                    if let Some(stopped) = self.emit_last(row.segments) {
                         return Ok(stopped);
                     }
                 }
@@ -46,7 +46,7 @@ impl Assembler {
         }
         self.refillable = false;
         while let Some(row) = packer.row(&mut self.scratch) {
-            if let Some(stopped) = self.emit_last(&row.segments)? {
+            if let Some(stopped) = self.emit_last(row.segments) {
                 return Ok(stopped);
             }
         }
@@ -54,8 +54,8 @@ impl Assembler {
             return Err(no_row());
         }
         while self.outlet.in_step > 0 {
-            self.outlet.push_filling()?;
-            if let Some(stopped) = self.row_done()? {
+            self.outlet.push_filling();
+            if let Some(stopped) = self.row_done() {
                 return Ok(stopped);
             }
         }
@@ -63,11 +63,11 @@ impl Assembler {
     }
 
     /// Sends a row of the last pool, unless it was sent before a resume.
-    fn emit_last(&mut self, segments: &[Piece]) -> Result<Option<Stopped>> {
+    fn emit_last(&mut self, segments: Vec<Piece>) -> Option<Stopped> {
         let made = self.last_pool.get_or_insert(0);
         *made += 1;
         if *made <= self.made_before {
-            return Ok(None);
+            return None;
         }
         self.emit(segments)
     }

@@ -9,7 +9,7 @@ use super::signs::{FEW, SETTLED, Seen};
 use super::sources::Sources;
 use super::warning::{ROWS_FEW, ROWS_SETTLED, Warning};
 use crate::batch::Batch;
-use crate::channel::{Closer, Receiver};
+use crate::channel::{Closer, Receiver, TryRecv};
 use crate::checkpoint::{Fingerprint, Fork, State};
 use crate::error::{Result, Stage};
 use crate::order::lanes::Rank;
@@ -72,15 +72,21 @@ impl Loader {
     /// Where to go on after the last batch that was delivered, if it is the last one of a step and
     /// [`LoaderBuilder::checkpoints`] asked for it: what a checkpoint holds.
     pub fn state(&self) -> Option<State> {
-        let standing = self.progress.standing.as_ref()?;
+        self.state_after(&self.progress)
+    }
+
+    /// The same, of a batch that was delivered before: `progress` is what [`progress`](Loader::progress) was after it. For
+    /// trainers that fetch ahead of the step that they save.
+    pub fn state_after(&self, progress: &Progress) -> Option<State> {
+        let standing = progress.standing.as_ref()?;
         Some(State {
             fingerprint: self.fingerprint.as_ref().clone(),
             rank: self.rank.number,
             world_size: self.rank.world_size,
-            step: self.progress.step,
+            step: progress.step,
             rows: standing.rows,
-            digest: self.progress.digest,
-            ledger: self.progress.ledger.as_ref().clone(),
+            digest: progress.digest,
+            ledger: progress.ledger.as_ref().clone(),
             phase: standing.phase,
             lanes: standing
                 .lanes
@@ -95,6 +101,11 @@ impl Loader {
                 _ => Vec::new(),
             },
         })
+    }
+
+    /// Which stream it is: empty where neither checkpoints nor a resume asked for it.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
     }
 
     /// What each stage did and waited for so far, in the order of the flow.
@@ -137,6 +148,22 @@ impl Loader {
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle {
             closer: self.receiver.closer(),
+        }
+    }
+
+    /// The next batch, waited for at most so long: for who must look after something else now and then.
+    pub fn next_within(&mut self, time: Duration) -> TryRecv<Result<Batch>> {
+        if self.ended {
+            return TryRecv::Ended;
+        }
+        let received = match self.receiver.recv_within(time) {
+            TryRecv::Empty => return TryRecv::Empty,
+            TryRecv::Item(item) => Some(item),
+            TryRecv::Ended => None,
+        };
+        match self.deliver(received) {
+            Some(batch) => TryRecv::Item(batch),
+            None => TryRecv::Ended,
         }
     }
 

@@ -4,7 +4,7 @@
 //! - [`Sources`]: the corpus, opened, every source's blocks as one list;
 //! - `encode`: one record to examples, or to the reason why there are none;
 //! - `workers`, `stream`, `feed`: records encoded ahead of time, each stream's results in the stream's order;
-//! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw, pack, batch, send, on one thread; `resume`: from where another stood;
+//! - `lane`, `assemble`, `take`, `last_pool`, `outlet`: draw and pack, on one thread; `resume`: from where another stood; `batching`: batch and send, on another;
 //! - `global`: the same for `plan: global`, planned from lengths that were counted before;
 //! - `filter`, `split`, `duplicates`: what is left out, held out, a copy; `kept`: what is kept in the cache folder of a pass over the corpus; `in_order`, `eval`: one side in corpus order, and the rows of what is held out;
 //! - [`Loader`]: what a trainer iterates, set up by [`LoaderBuilder`]; [`Progress`]: where the stream stood after a batch;
@@ -37,6 +37,7 @@ mod feed;
 mod lane;
 
 mod assemble;
+mod batching;
 mod drawn;
 mod last_pool;
 mod outlet;

@@ -2,7 +2,7 @@
 
 use super::signs::Signs;
 use crate::batch::{Batch, Digest};
-use crate::checkpoint::{LaneState, Phase, Whole};
+use crate::checkpoint::{LaneState, Phase, Whole, Whose};
 use crate::ledger::Ledger;
 use crate::order::lanes::Rank;
 use std::sync::Arc;
@@ -52,13 +52,19 @@ pub struct Refilled {
 }
 
 impl Progress {
-    /// Where a rank begins that goes on from `whole`: rank 0 takes over what all ranks delivered before.
+    /// Rows that all ranks have had by now, where a stream can go on from here: after a step's last batch, where
+    /// checkpoints were asked for.
+    pub fn stream_rows(&self) -> Option<u64> {
+        self.standing.as_ref().map(|standing| standing.rows)
+    }
+
+    /// Where a rank begins that goes on from `whole`.
     pub(crate) fn resumed(whole: &Whole, rank: Rank) -> Self {
         let mut progress = Progress {
             step: whole.step,
             ..Progress::default()
         };
-        if rank.number == 0 {
+        if takes_over(whole, rank) {
             progress.digest = whole.digest;
             progress.ledger = Arc::new(whole.ledger.clone());
         }
@@ -71,6 +77,15 @@ impl Progress {
             rows: self.rows,
             tokens: self.tokens,
         };
+    }
+}
+
+/// Whether a rank takes over digest and ledger of what it goes on from: of all ranks' sums rank 0 does, of its own part
+/// each.
+pub(in crate::pipeline) fn takes_over(whole: &Whole, rank: Rank) -> bool {
+    match whole.whose {
+        Whose::All => rank.number == 0,
+        Whose::Rank(number) => rank.number == number,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::assemble::Assembler;
 use super::encode::{Encoded, Outcome};
-use super::progress::Progress;
+use super::progress::{Progress, takes_over};
 use super::refit::run_pieces;
 use super::stream::{Begin, Dealt};
 use crate::checkpoint::{LaneState, Phase, Pooled, Run, StreamState, Whole};
@@ -109,8 +109,10 @@ fn long_enough(from: &Whole, dealt: &Dealt) -> Result<()> {
 }
 
 fn lane<'a>(from: &'a Whole, number: u32, dealt: &Dealt) -> Result<&'a LaneState> {
-    let lane = from.lanes.get(number as usize);
-    lane.filter(|lane| lane.lane == number && lane.streams.len() == dealt.sequences.len())
+    // Those of one rank alone have gaps.
+    let found = from.lanes.binary_search_by_key(&number, |lane| lane.lane);
+    let lane = found.ok().and_then(|at| from.lanes.get(at));
+    lane.filter(|lane| lane.streams.len() == dealt.sequences.len())
         .ok_or_else(|| odd(format!("lane {number} is missing or of another recipe")).remedy(ODD))
 }
 
@@ -165,11 +167,10 @@ impl Assembler {
         }
         let rank = self.outlet.rank();
         self.next_row = rank.next_row(from.rows);
-        if rank.number == 0 {
+        if takes_over(from, rank) {
             self.ledger = from.ledger.clone();
         }
-        self.outlet.step_begins = from.rows;
-        self.outlet.progress = Progress::resumed(from, rank);
+        self.outlet.go_on(Progress::resumed(from, rank), from.rows);
         if let Phase::LastPool { rows } = from.phase {
             self.made_before = rows;
         }
@@ -305,7 +306,7 @@ impl Assembler {
 mod tests {
     use super::*;
     use crate::batch::Digest;
-    use crate::checkpoint::Fingerprint;
+    use crate::checkpoint::{Fingerprint, Whose};
     use crate::ledger::Ledger;
     use crate::order::lanes::Lanes;
 
@@ -339,6 +340,7 @@ mod tests {
             lanes: states.collect(),
             engine: String::new(),
             history: Vec::new(),
+            whose: Whose::All,
         };
         let sequence = Sequence::new(17, "", blocks, true, epochs);
         let count = u32::try_from(lanes.len()).unwrap();

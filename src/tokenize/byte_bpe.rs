@@ -8,6 +8,7 @@
 //! alphabet of byte-level vocabularies.
 
 use super::alone::stays_on_callers_thread;
+use super::byte_level::is_dense;
 use super::find_added::FindAdded;
 use crate::example::TokenId;
 use fastokens::{AddedTokenPolicy, Model, PreTokenizer};
@@ -16,9 +17,6 @@ use std::collections::HashSet;
 
 /// Name and version of the crate, which is pinned exactly.
 pub(super) const NAME: &str = "fastokens 0.3.5";
-
-/// Holes that are filled. More is another kind of file than is known.
-const MOST_HOLES: u64 = 1 << 16;
 
 /// A pipeline of the crate.
 pub(super) struct ByteBpe {
@@ -164,11 +162,12 @@ fn fill_holes(vocab: &mut Map<String, Value>) -> Result<(), String> {
     let Some(&last) = ids.iter().max() else {
         return Ok(());
     };
-    let holes = u64::from(last) + 1 - ids.len() as u64;
-    if holes > MOST_HOLES {
+    let all = last as usize + 1;
+    if !is_dense(all, ids.len()) {
+        let holes = all - ids.len();
         return Err(format!("{holes} ids of the vocabulary are not in use"));
     }
-    if holes > 0 {
+    if all > ids.len() {
         let missing = (0..=last).filter(|id| !ids.contains(id));
         // Two characters, so that none is a whole piece of text.
         vocab.extend(missing.map(|id| (format!("\u{10fffe}{id}\u{10fffe}"), id.into())));

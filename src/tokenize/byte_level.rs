@@ -12,6 +12,15 @@ use std::collections::HashMap;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
+/// Ids of a vocabulary that need not be in use for a table to have a place for every one. More is another kind of file
+/// than is known: one far id would make a table of gigabytes.
+const MOST_HOLES: usize = 1 << 16;
+
+/// Whether a table may have a place for each of `ids` ids, of which `used` are in use.
+pub(super) fn is_dense(ids: usize, used: usize) -> bool {
+    ids <= used.saturating_add(MOST_HOLES)
+}
+
 /// The bytes of every token of a byte-level vocabulary.
 #[derive(Debug, Clone)]
 pub(super) struct TokenBytes {
@@ -69,7 +78,7 @@ impl TokenBytes {
             && !model.byte_fallback
             && tokenizer.get_normalizer().is_none_or(composes_at_most)
             && tokenizer.get_pre_tokenizer().and_then(adds_nothing) == Some(ByteAlphabet::Used);
-        if !suits {
+        if !suits || !is_dense(vocab_len as usize, vocab.len()) {
             return None;
         }
         let alphabet = alphabet();

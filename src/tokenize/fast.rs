@@ -9,7 +9,7 @@
 //! that is not encoding.
 
 use super::byte_bpe::{self, ByteBpe};
-use super::byte_level::TokenBytes;
+use super::byte_level::{TokenBytes, is_dense};
 use super::engine::Engine;
 use super::probes::probes;
 use super::sentence_bpe::{self, SentenceBpe};
@@ -250,6 +250,13 @@ impl Way {
     /// The way for `reference`, or why there is none.
     fn of(reference: &Engine, file: &[u8]) -> std::result::Result<Way, String> {
         let tokenizer = reference.inner();
+        let (ids, used) = (
+            reference.vocab_len() as usize,
+            tokenizer.get_vocab_size(true),
+        );
+        if !is_dense(ids, used) {
+            return Err(format!("{} of its ids are not in use", ids - used));
+        }
         match reference.bytes() {
             Some(bytes) => Ok(Way::Bytes(Box::new(ByteBpe::of(tokenizer)?), bytes.clone())),
             None => {

@@ -79,7 +79,7 @@ fn stages(run: &Run) -> String {
     stage_table(&stages)
 }
 
-/// What the workers did, and what the thread did that packs and fills batches.
+/// What the workers did, and what the threads did that pack rows and fill batches.
 fn picture(run: &Run) -> String {
     let stage = |wanted: Stage| run.stats.iter().find(|stats| stats.stage == wanted);
     let time = |wanted: Stage, of: fn(&stats::StageStats) -> Duration| {
@@ -115,14 +115,28 @@ fn picture(run: &Run) -> String {
             ],
         },
         Threads {
-            name: "the thread that draws, packs and fills batches".to_owned(),
+            name: "the thread that draws and packs".to_owned(),
             time: run.elapsed,
             parts: vec![
                 work("pack", Stage::Pack),
-                work("batch", Stage::Batch),
                 waiting(
                     "waiting for workers",
                     time(Stage::Pack, |stats| stats.blocked_in),
+                ),
+                waiting(
+                    "waiting for batches to be filled",
+                    time(Stage::Pack, |stats| stats.blocked_out),
+                ),
+            ],
+        },
+        Threads {
+            name: "the thread that fills batches".to_owned(),
+            time: run.elapsed,
+            parts: vec![
+                work("batch", Stage::Batch),
+                waiting(
+                    "waiting for rows",
+                    time(Stage::Batch, |stats| stats.blocked_in),
                 ),
                 waiting(
                     "waiting for the trainer",

@@ -100,11 +100,8 @@ impl Epochs {
             }
             let segments = self.segments(&row)?;
             places::reach(places::ROW_PACKED);
-            self.outlet.push(row.n, &segments)?;
-            if row.refillable {
-                self.outlet.progress.refilled();
-            }
-            if let Some(full) = self.outlet.finish()? {
+            self.outlet.push(row.n, segments, row.refillable);
+            if let Some(full) = self.outlet.finish() {
                 let stopped = match full.ends_step {
                     true => self.send_last(full, &ledger, &standing),
                     false => self.outlet.send(full, row.ledger, None),
@@ -115,8 +112,8 @@ impl Epochs {
             }
         }
         for _ in 0..filling {
-            self.outlet.push_filling()?;
-            if let Some(full) = self.outlet.finish()?
+            self.outlet.push_filling();
+            if let Some(full) = self.outlet.finish()
                 && let Some(stopped) = self.send_last(full, &ledger, &standing)
             {
                 return Ok(Some(stopped));

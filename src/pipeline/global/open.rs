@@ -13,7 +13,7 @@ use crate::order::lanes::Lanes;
 use crate::order::sequence::Sequence;
 use crate::pipeline::builder::{Checkpoints, open_feed};
 use crate::pipeline::outlet::{Delivering, Outlet};
-use crate::pipeline::progress::Progress;
+use crate::pipeline::progress::{Progress, takes_over};
 use crate::pipeline::sources::Sources;
 use crate::pipeline::stream::{Begin, Dealt};
 use crate::read::ReadAhead;
@@ -178,10 +178,11 @@ pub(in crate::pipeline) fn open(
             let state = whole.lanes.first().ok_or_else(|| {
                 let message = "the checkpoint does not say where the plan stood";
                 Error::new(Kind::Checkpoint, Stage::Checkpoint, message)
+                    .remedy("rank 0's part alone says it: give the parts of all ranks")
             })?;
-            let ledger = match rank.number {
-                0 => whole.ledger.clone(),
-                _ => Ledger::new(names),
+            let ledger = match takes_over(whole, rank) {
+                true => whole.ledger.clone(),
+                false => Ledger::new(names),
             };
             let planner = Planner::resumed(material, state)?;
             not_below_what_has_begun(recipe.epochs, &planner)?;
@@ -197,9 +198,9 @@ pub(in crate::pipeline) fn open(
         epochs: recipe.epochs,
         checkpoints,
     };
-    let mut outlet = Outlet::new(delivering);
+    let mut outlet = Outlet::new(delivering)?;
     if let Some(whole) = resume {
-        outlet.progress = Progress::resumed(whole, rank);
+        outlet.go_on(Progress::resumed(whole, rank), whole.rows);
     }
     let epochs = Epochs {
         steps,

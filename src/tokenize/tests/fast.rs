@@ -74,6 +74,11 @@ fn what_is_taken_and_what_is_not() {
     let taken = patterns().iter().filter(|kind| why(kind).is_none()).count();
     assert_eq!(taken, 13, "of {}", patterns().len());
     assert!(why(&unigram()).unwrap().contains("not BPE"));
+    // One far id, which must not make a table of two billion places.
+    let mut far = byte_level();
+    far["model"]["vocab"]["<|far|>"] = json!(2_000_000_000);
+    assert!(Engine::new(bare(&far), 7).unwrap().bytes().is_none());
+    assert!(why(&far).unwrap().contains("ids are not in use"));
     let mut lower = byte_level();
     lower["normalizer"] = json!({"type": "Lowercase"});
     assert!(why(&lower).is_some());
