@@ -48,8 +48,8 @@ pub struct Stats {
     pub tokenize: Counters,
     /// Ids to labels. Items are tokens.
     pub mask: Counters,
-    /// Examples to rows, with all else that the packing thread does. Items are tokens; blocked in is waiting for workers,
-    /// blocked out for the batching thread.
+    /// Examples to rows; under `plan: lanes` with all else that the packing thread does. Items are tokens; blocked in is
+    /// waiting for workers, blocked out for the batching thread.
     pub pack: Counters,
     /// Rows to tensors. Items are tokens; blocked in is waiting for rows.
     pub batch: Counters,

@@ -62,6 +62,7 @@ _CLASSES: dict[str, type[Error]] = {
     "Recipe": RecipeError,
     "Checkpoint": CheckpointError,
     "Internal": InternalError,
+    "Usage": UsageError,
 }
 
 

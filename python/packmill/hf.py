@@ -35,19 +35,17 @@ class TrainerBatches:
     def __init__(self, loader: Loader, *, flat: bool = False) -> None:
         self.loader = loader
         self.flat = flat
-        if loader.recipe["plan"] == "global" and loader._side == "train":
-            self.__class__ = _Sized
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
-            yield _flat(batch) if self.flat else _square(batch)
-
-
-class _Sized(TrainerBatches):
-    """The same, of a length that is known beforehand."""
-
-    def __len__(self) -> int:
-        return len(self.loader)
+        # All of the stream: a trainer takes one epoch's length for all epochs', and would skip what is beyond it. So this
+        # has no length, and the trainer gets the number of steps.
+        while True:
+            delivered = False
+            for batch in self.loader:
+                delivered = True
+                yield _flat(batch) if self.flat else _square(batch)
+            if not delivered:
+                return
 
 
 def _square(batch: Batch) -> Batch:
@@ -72,8 +70,9 @@ def with_loader(trainer_class: type) -> Any:
     """A subclass of a ``Trainer`` class that takes ``loader=`` in place of data sets.
 
     Its constructor also takes ``flat=`` (see :class:`TrainerBatches`; by default as the model's attention asks) and refuses
-    what would go wrong without a word. Evaluation reads the recipe's eval side, where it has a ``split``. ``train()`` and
-    ``save`` keep the loader's state in each ``checkpoint-N``: of all ranks, for any number of them to go on from.
+    what would go wrong without a word. Evaluation reads the recipe's eval side, where it has a ``split``, and its loss is the
+    exact mean over tokens. Each ``checkpoint-N`` holds the loader's state: of all ranks, for any number of them to go on from.
+    With ``plan: global`` and ``epochs: N`` the trainer's ``max_steps`` is the stream's, where it is not given.
 
     Raises:
         UsageError: for a setting that would train on other rows or another mean than it seems to, with the right one.
@@ -93,10 +92,12 @@ def with_loader(trainer_class: type) -> Any:
                 raise UsageError(f"give {trainer_class.__name__} its args=, so that they can be held against the recipe")
             _refuse_what_goes_wrong(loader, args, keywords)
             self.packmill_loader = loader
-            if is_sft:
-                _place_hold(args, keywords)
+            self.packmill_evaluates = _has_eval_side(loader) and keywords.get("eval_dataset") is None
+            if args.max_steps <= 0 and loader.total_steps is not None:
+                args.max_steps = loader.total_steps
+            _place_hold(args, keywords, train=is_sft, evaluate=self.packmill_evaluates)
             super().__init__(*positional, **keywords)
-            if not self.model_accepts_loss_kwargs:
+            if not self.model_accepts_loss_kwargs and self.compute_loss_func is None:
                 raise UsageError(
                     "the model's forward takes no num_items_in_batch, so that the trainer would take means of means: use a "
                     "model whose loss takes it, or compute_loss_func="
@@ -109,15 +110,24 @@ def with_loader(trainer_class: type) -> Any:
             return TrainerBatches(self.packmill_loader, flat=self.packmill_flat)
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-            if eval_dataset is not None or self.packmill_loader.recipe["split"] is None:
-                return super().get_eval_dataloader(eval_dataset)
-            # Anew each time: it is read whole.
-            return TrainerBatches(self.packmill_loader.eval(), flat=self.packmill_flat)
+            if self.packmill_evaluates and (eval_dataset is None or eval_dataset is self.eval_dataset):
+                # Anew each time: it is read whole.
+                return TrainerBatches(self.packmill_loader.eval(), flat=self.packmill_flat)
+            return super().get_eval_dataloader(eval_dataset)
 
-        def evaluate(self, eval_dataset: Any = None, **keywords: Any) -> Any:
-            if eval_dataset is None and self.eval_dataset is None and self.packmill_loader.recipe["split"] is None:
+        def evaluate(self, eval_dataset: Any = None, *rest: Any, **keywords: Any) -> Any:
+            if eval_dataset is None and self.eval_dataset is None:
                 raise UsageError("there is nothing to evaluate on: set split: in the recipe, or give eval_dataset=")
-            return super().evaluate(eval_dataset, **keywords)
+            return super().evaluate(eval_dataset, *rest, **keywords)
+
+        def evaluation_loop(
+            self, dataloader: Any, description: str, *rest: Any, metric_key_prefix: str = "eval", **keywords: Any
+        ) -> Any:
+            if not isinstance(dataloader, TrainerBatches):
+                return super().evaluation_loop(
+                    dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **keywords
+                )
+            return _evaluated(self, dataloader, metric_key_prefix)
 
         def train(self, resume_from_checkpoint: Any = None, **keywords: Any) -> Any:
             if resume_from_checkpoint is True:
@@ -126,6 +136,11 @@ def with_loader(trainer_class: type) -> Any:
                 resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
                 if resume_from_checkpoint is None:
                     raise CheckpointError(f"there is no checkpoint in {self.args.output_dir}")
+            if not resume_from_checkpoint and self.packmill_loader.step != 0:
+                raise UsageError(
+                    f"training begins at step 0, and the loader stands at step {self.packmill_loader.step}: make a new loader, "
+                    "or resume from a checkpoint"
+                )
             if resume_from_checkpoint:
                 self.packmill_loader.load_state_dict(read_states(resume_from_checkpoint))
                 # The loader goes on where it stood; the trainer must not skip what comes.
@@ -145,10 +160,17 @@ def _refuse_what_goes_wrong(loader: Loader, args: Any, keywords: dict[str, Any])
             f"gradient_accumulation_steps={given}, and the recipe's step has {micro} micro-batches a rank: states are saved by "
             f"step. Set batch: {{step_rows: {rows * given}}} in the recipe, or gradient_accumulation_steps={micro}"
         )
+    if getattr(args, "parallelism_config", None) is not None:
+        raise UsageError(
+            "a trainer with tensor-, context- or sequence-parallel ranks counts them all as data-parallel: leave "
+            "parallelism_config out, or use a loop of your own with mesh="
+        )
+    if getattr(args, "n_gpu", 0) > 1:
+        raise UsageError("one process with several GPUs (DataParallel) cuts batches in pieces: start a process for each GPU")
     if (args.process_index, args.world_size) != (loader.rank, loader.world_size):
         raise UsageError(
             f"the trainer is rank {args.process_index} of {args.world_size}, and the loader {loader.rank} of {loader.world_size}: "
-            "give the loader the same, or mesh="
+            "give the loader the same"
         )
     if loader.world_size > 1 and not getattr(args, "average_tokens_across_devices", True):
         raise UsageError(
@@ -173,13 +195,50 @@ def _refuse_what_goes_wrong(loader: Loader, args: Any, keywords: dict[str, Any])
             raise UsageError(f"{name}= is not used where a loader brings the batches: leave it out")
 
 
-def _place_hold(args: Any, keywords: dict[str, Any]) -> None:
-    """SFTTrainer looks at a data set when it is made: one row, which is never trained on."""
-    import datasets
+def _has_eval_side(loader: Loader) -> bool:
+    recipe = loader.recipe
+    return any(part.get("split") is not None for part in [recipe, *recipe["sources"]])
 
-    keywords["train_dataset"] = datasets.Dataset.from_dict({"input_ids": [[0, 0]], "labels": [[-100, 0]]})
-    args.dataset_kwargs = {**(args.dataset_kwargs or {}), "skip_prepare_dataset": True}
-    args.max_length = None
+
+def _place_hold(args: Any, keywords: dict[str, Any], *, train: bool, evaluate: bool) -> None:
+    """What trainers look for when they are made: one row, which is never trained or evaluated on."""
+    row = {"input_ids": [[0, 0]], "labels": [[-100, 0]]}
+    if train or evaluate:
+        import datasets
+
+        placeholder = datasets.Dataset.from_dict(row)
+        if evaluate:
+            keywords["eval_dataset"] = placeholder
+    if train:
+        keywords["train_dataset"] = placeholder
+        args.dataset_kwargs = {**(args.dataset_kwargs or {}), "skip_prepare_dataset": True}
+        args.max_length = None
+
+
+def _evaluated(trainer: Any, batches: TrainerBatches, prefix: str) -> Any:
+    """The exact mean loss of a token over all ranks. Batches that only fill the last step count for nothing."""
+    from transformers.trainer_utils import EvalLoopOutput
+
+    from .torch import token_mean
+
+    model = trainer._wrap_model(trainer.model, training=False, dataloader=batches)
+    if model is trainer.model and not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        model = trainer.accelerator.prepare_model(model, evaluation_mode=True)
+    was_training = model.training
+    model.eval()
+    losses, rows = [], 0
+    with torch.no_grad():
+        for batch in batches:
+            inputs = trainer._prepare_inputs(batch)
+            with trainer.compute_loss_context_manager():
+                loss = model(**inputs).loss
+            losses.append((loss.detach(), int((batch["labels"][:, 1:] != -100).sum())))
+            rows += batch["labels"].shape[0]
+    model.train(was_training)
+    batches.loader.close()
+    metrics = {f"{prefix}_loss": token_mean(losses)}
+    nothing: Any = None
+    return EvalLoopOutput(predictions=nothing, label_ids=None, metrics=metrics, num_samples=rows)
 
 
 def _saver(loader: Loader) -> Any:
@@ -200,6 +259,10 @@ def write_state(folder: str | os.PathLike[str], loader: Loader, step: int) -> Pa
     name = f"packmill-rank-{loader.rank:05}-of-{loader.world_size:05}.json"
     path = Path(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    # An earlier run may have saved this step on another number of ranks.
+    for other in path.parent.glob("packmill-rank-*-of-*.json"):
+        if not other.name.endswith(f"-of-{loader.world_size:05}.json"):
+            other.unlink(missing_ok=True)
     text = json.dumps(loader.state_dict(step))
     draft = path.with_suffix(".tmp")
     with open(draft, "w", encoding="utf-8") as file:

@@ -17,6 +17,9 @@ from .tensors import Batch, Framework, convert, converter
 #: What a state calls itself.
 FORMAT = "packmill-state-1"
 
+#: Steps between two looks for new warnings.
+WARN_EVERY = 50
+
 #: One rank's state, or all ranks' as ``{"format": …, "ranks": [one rank's, …]}``: plain, small, of JSON's types.
 State = dict[str, Any]
 
@@ -87,7 +90,8 @@ class Loader:
         self._stream: _packmill.Stream | None = None
         self._to = converter(tensors)
         self._process = os.getpid()
-        self._ended = False
+        self._ended = self._closed = False
+        self._said: set[tuple[str, str | None]] = set()
         # Where the last step ended: its number, and the rows of all ranks by then.
         self._step, self._rows = 0, 0
         # Whether the epoch that was delivered last is over, which only the next loop may go past.
@@ -160,7 +164,7 @@ class Loader:
     def close(self) -> None:
         """Ends the threads and waits for them. Tensors that were handed out stay."""
         stream, self._stream = self._stream, None
-        self._ended = True
+        self._ended = self._closed = True
         if stream is not None:
             stream.close()
 
@@ -173,8 +177,9 @@ class Loader:
         other = Loader.__new__(Loader)
         other.__dict__.update(self.__dict__)
         other._side, other._begin, other._stream = "eval", [], None
-        other._step, other._rows, other._ended, other._between = 0, 0, False, False
-        other._steps = None
+        other._step, other._rows, other._between = 0, 0, False
+        other._ended = other._closed = False
+        other._steps, other._said = None, set()
         return other
 
     # Where it stands
@@ -183,22 +188,21 @@ class Loader:
         """Where this rank stands after a step: small, plain, and all that is needed to go on.
 
         Args:
-            step: the trainer's step (its optimizer's), counted from the stream's start; states of the last 64 are kept. Without
-                it, the last one that was delivered whole: too new where anything between this loader and the trainer
-                fetches ahead.
+            step: the trainer's step (its optimizer's), counted from the stream's start; states of the last 64 are kept, and
+                the one that was loaded. Without it, the last one that was delivered whole: too new where anything
+                between this loader and the trainer fetches ahead.
 
         Raises:
             CheckpointError: for a step that is not among them.
+            UsageError: after :meth:`close`.
         """
         if self._side == "eval":
             raise CheckpointError("the eval side has no states: it is short, and read whole every time")
-        begun = [part for part in self._begin if part["rank"] == self.rank]
-        if self._stream is None or self._step == self._begun_at():
-            if step is None or step == self._step:
-                if begun and begun[0]["world_size"] == self.world_size:
-                    return dict(begun[0])
-                if not self._begin and self._step == 0:
-                    return self._state(0, None)
+        begun = int(self._begin[0]["step"]) if self._begin else 0
+        if step is None and self._step == begun:
+            step = begun
+        if step == begun and not self._closed:
+            return self._begun()
         text = self._live().state(step)
         found, _, _, _ = _packmill.describe_state(text)
         return self._state(found, text)
@@ -211,7 +215,8 @@ class Loader:
                 this rank's own, for as many ranks as there were.
 
         Raises:
-            CheckpointError: for another rank's state, for ranks that are missing, for another stream.
+            CheckpointError: for another rank's state alone, for what is no state; with the first batch, for ranks that are
+                missing and for another stream.
         """
         parts = _parts(state)
         if len(parts) == 1 and parts[0]["world_size"] > 1:
@@ -220,6 +225,11 @@ class Loader:
                 raise CheckpointError(
                     f"a state of rank {of[0]} of {of[1]} cannot be loaded on rank {self.rank} of {self.world_size}: give "
                     "each rank its own state, or every rank all of them (packmill.gather_state)"
+                )
+            if self.recipe["plan"] == "global" and parts[0]["state"] is not None:
+                raise CheckpointError(
+                    "with plan: global rank 0's state alone says where the plan stands: give every rank all of them "
+                    "(packmill.gather_state)"
                 )
         texts = [part["state"] for part in parts]
         if any(text is None for text in texts):
@@ -232,7 +242,7 @@ class Loader:
         if stream is not None:
             stream.close()
         self._begin, self._step, self._rows = parts, step, rows
-        self._ended = self._between = False
+        self._ended = self._closed = self._between = False
 
     # Its accounts
 
@@ -280,6 +290,8 @@ class Loader:
 
     def _live(self) -> _packmill.Stream:
         self._usable()
+        if self._closed:
+            raise UsageError("the loader was closed: make another, or load a state")
         if self._stream is None:
             self._process = os.getpid()
             self._stream = _packmill.Stream.open(
@@ -306,10 +318,13 @@ class Loader:
             _not_in_workers()
 
     def _warn(self) -> None:
+        """Says what gives cause for a warning by now, each once."""
         if self._stream is not None:
             for name, source, seen, why, remedy in self._stream.warnings():
-                of = f" (source {source})" if source else ""
-                warnings.warn(f"{name}{of}: {seen}; {why}; {remedy}", PackmillWarning, stacklevel=4)
+                if (name, source) not in self._said:
+                    self._said.add((name, source))
+                    of = f" (source {source})" if source else ""
+                    warnings.warn(f"{name}{of}: {seen}; {why}; {remedy}", PackmillWarning, stacklevel=4)
 
     def _epoch(self) -> Iterator[Batch]:
         """What is left of an epoch, or of the stream."""
@@ -317,19 +332,25 @@ class Loader:
         if self._ended:
             return
         stream, ends = self._live(), self._ends()
-        borders = {rows for rows, _ in ends} if ends else set()
+        # A stream without end has no epochs that a loop could stop at.
+        endless = self.recipe["epochs"] is None
+        borders = {rows for rows, _ in ends} if ends and not endless else set()
         while not self._between:
             # Whoever loads a state or closes the loader in the middle of a loop ends the loop.
             if self._stream is not stream:
                 return
+            self._usable()
             found = stream.next_batch()
             if found is None:
                 self._ended = True
+                self._warn()
                 return
             raw, ended = found
             if ended is not None:
                 self._step, self._rows = ended
                 self._between = self._rows in borders
+                if self._between or self._step % WARN_EVERY == 0:
+                    self._warn()
             yield convert(raw, self._to)
 
     def _ends(self) -> list[tuple[int, int]] | None:
@@ -348,8 +369,22 @@ class Loader:
     def _epoch_index(self, ends: list[tuple[int, int]]) -> int:
         return sum(rows <= self._rows for rows, _ in ends)
 
-    def _begun_at(self) -> int:
-        return int(self._begin[0]["step"]) if self._begin else 0
+    def _begun(self) -> State:
+        """Where it began: this rank's part of what was loaded, or all of it where the ranks were others."""
+        if not self._begin:
+            return self._state(0, None)
+        own = [part for part in self._begin if part["rank"] == self.rank]
+        if own and own[0]["world_size"] == self.world_size:
+            return dict(own[0])
+        return {"format": FORMAT, "ranks": [dict(part) for part in self._begin]}
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the whole stream at the present step size, where that is known: with ``plan: global`` and ``epochs: N``."""
+        ends = self._ends()
+        if ends is None or self.recipe["epochs"] is None:
+            return None
+        return sum(steps for _, steps in ends)
 
     def _state(self, step: int, text: str | None) -> State:
         return {

@@ -39,14 +39,26 @@ def to_device(
     side = torch.cuda.Stream(where)
     slabs: deque[_Slab] = deque()
     waiting: deque[tuple[Batch, torch.cuda.Event]] = deque()
-    for batch in loader:
+    iterator = iter(loader)
+    failed: BaseException | None = None
+    while failed is None:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            break
+        except BaseException as error:
+            # Behind the batches that were fetched before it.
+            failed = error
+            break
         slab = slabs.popleft() if len(slabs) > depth else _Slab()
         waiting.append(slab.send(batch, where, side))
         slabs.append(slab)
-        if len(waiting) >= depth:
+        if len(waiting) > depth:
             yield _arrived(*waiting.popleft(), where)
     while waiting:
         yield _arrived(*waiting.popleft(), where)
+    if failed is not None:
+        raise failed
 
 
 class _Slab:
@@ -101,13 +113,15 @@ def guard(loader: Iterable[Batch], group: Any = None) -> Iterator[Batch]:
     """
     import torch.distributed as dist
 
-    device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
-    iterator = iter(loader)
+    device = _device_of(group)
+    iterator: Iterator[Batch] | None = None
     going, ended, failed = 0, 1, 2
     while True:
         batch: Batch | None = None
         error: Exception | None = None
         try:
+            if iterator is None:
+                iterator = iter(loader)
             batch = next(iterator, None)
         except Exception as raised:
             error = raised
@@ -123,6 +137,14 @@ def guard(loader: Iterable[Batch], group: Any = None) -> Iterator[Batch]:
             return
         if batch is not None:
             yield batch
+
+
+def _device_of(group: Any) -> str:
+    """Where a group's collectives take tensors."""
+    import torch.distributed as dist
+
+    backend = str(dist.get_backend(group))
+    return "cuda" if "nccl" in backend and "gloo" not in backend else "cpu"
 
 
 def _raise_alike(error: Exception | None, group: Any) -> None:
@@ -144,7 +166,7 @@ def _raise_alike(error: Exception | None, group: Any) -> None:
     if error is not None:
         raise error
     rank, first = next((rank, found) for rank, found in enumerate(errors) if found is not None)
-    first["message"] = f"rank {rank}: {first['message']}"
+    first["message"] = f"rank {rank} of the group: {first['message']}"
     raise make(**first)
 
 
@@ -196,7 +218,7 @@ def token_mean(
             total += float(loss) * count
             tokens += count
     if dist.is_available() and dist.is_initialized():
-        device = "cuda" if dist.get_backend(group) == "nccl" else "cpu"
+        device = _device_of(group)
         sums = torch.tensor([total, float(tokens)], dtype=torch.float64, device=device)
         dist.all_reduce(sums, group=group)
         total, tokens = float(sums[0]), int(sums[1])

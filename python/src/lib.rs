@@ -35,6 +35,7 @@ fn _packmill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<samples::Samples>()?;
     module.add_function(wrap_pyfunction!(recipe::load_recipe, module)?)?;
     module.add_function(wrap_pyfunction!(recipe::check_recipe, module)?)?;
+    module.add_function(wrap_pyfunction!(recipe::recipe_schema, module)?)?;
     module.add_function(wrap_pyfunction!(stream::describe_state, module)?)?;
     Ok(())
 }

@@ -33,6 +33,12 @@ pub(crate) fn check_recipe(
     checked(py, &value, folder)
 }
 
+/// The JSON schema of a recipe.
+#[pyfunction]
+pub(crate) fn recipe_schema() -> String {
+    packmill::recipe::schema().to_string()
+}
+
 fn checked(py: Python<'_>, value: &Value, folder: &str) -> PyResult<String> {
     let recipe = of_value(value, folder).map_err(|faults| errors::refuse(py, &faults))?;
     serde_json::to_string(&recipe).map_err(invalid)

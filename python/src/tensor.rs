@@ -38,6 +38,12 @@ pub(crate) struct Tensor {
     bits: u8,
 }
 
+/// What the two below lean on.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<Memory>>();
+};
+
 // SAFETY: the pointer is only passed on, never read or written through here; what it points to is kept alive by
 // `memory`, which is Send and Sync.
 unsafe impl Send for Tensor {}

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import packmill
+import packmill.torch
 from packmill import Loader, UsageError
 from test_torch import model
 
@@ -58,12 +60,63 @@ def test_trainer_trains_on_the_rows_and_goes_on_exactly(recipe: Make, cache: Pat
     again = trainer("whole")
     again.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert losses(again) == losses(whole) and len(losses(whole)) == 6
-    assert again.evaluate()["eval_loss"] > 0
+    with pytest.raises(UsageError, match="stands at step 6"):
+        again.train()
     os.remove(tmp_path / "whole" / "checkpoint-4" / saved[0])
     with pytest.raises(packmill.CheckpointError, match="no state"):
         trainer("whole").train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
     with pytest.raises(packmill.CheckpointError, match="no checkpoint"):
         trainer("empty").train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_evaluations_loss_is_the_token_mean(
+    recipe: Make, cache: Path, tmp_path: Path, flat: bool
+) -> None:
+    # The last step's second batch only fills it.
+    keys = recipe(
+        epochs=None,
+        pack={"sequence_length": 1024},
+        batch={"rows": 2, "step_rows": 4},
+        split={"fraction": 0.1},
+    )
+    loader = Loader(keys, cache=cache)
+    filling = [batch["num_label_tokens"] for batch in loader.eval()]
+    if filling[-1] != 0:
+        keys["split"] = {"fraction": 0.05}
+        loader = Loader(keys, cache=cache)
+        filling = [batch["num_label_tokens"] for batch in loader.eval()]
+    assert filling[-1] == 0, filling
+    net = model()
+    args = arguments(tmp_path, eval_strategy="steps", eval_steps=3)
+    trainer = hf.with_loader(transformers.Trainer)(model=net, args=args, loader=loader, flat=flat)
+    found = trainer.evaluate()["eval_loss"]
+    net.eval()
+    with torch.no_grad():
+        batches = list(loader.eval())
+        inputs = [{n: b[n] for n in ("input_ids", "position_ids", "labels")} for b in batches]
+        losses = [(net(**one).loss, b["num_label_tokens"]) for one, b in zip(inputs, batches)]
+    assert found == pytest.approx(packmill.torch.token_mean(losses), rel=1e-5)
+    trainer.train()
+    evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert [entry["step"] for entry in evaluated] == [3, 6]
+
+
+def test_epochs_of_other_lengths_are_trained_whole(recipe: Make, cache: Path, tmp_path: Path) -> None:
+    keys = recipe(plan="global", epochs=4, pack={"sequence_length": 512}, batch={"rows": 1, "step_rows": 2})
+    for seed in range(40):
+        loader = Loader({**keys, "seed": seed}, cache=cache)
+        lengths = loader.open()._stream.outlook()[1]
+        if len(set(lengths)) > 1:
+            break
+        loader.close()
+    assert len(set(lengths)) > 1
+    args = arguments(tmp_path, save_strategy="no")
+    args.max_steps = -1
+    trainer = hf.with_loader(transformers.Trainer)(model=model(), args=args, loader=loader)
+    trainer.train()
+    assert trainer.state.global_step == sum(lengths)
+    assert loader.progress()["ledger"]["chats"]["records"]["delivered"] == 1200
 
 
 def test_a_global_plan_gives_the_trainer_its_length(recipe: Make, cache: Path, tmp_path: Path) -> None:

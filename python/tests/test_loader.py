@@ -127,6 +127,30 @@ def test_an_epoch_of_a_global_plan_is_a_loop(recipe: Make, cache: Path) -> None:
         len(loader)
 
 
+def test_an_endless_global_plan_never_ends_a_loop(recipe: Make, cache: Path) -> None:
+    with Loader(recipe(plan="global", epochs=None), cache=cache) as loader:
+        epoch = len(loader)
+        seen = []
+        for batch in loader:
+            seen += provenance(batch)
+            if seen[-1][5] == 2:
+                break
+    assert epoch > 0 and {row[5] for row in seen} == {0, 1, 2}
+
+
+def test_a_closed_loader_says_so(recipe: Make, cache: Path) -> None:
+    loader = Loader(recipe(), cache=cache)
+    next(iter(loader))
+    state = loader.state_dict()
+    loader.close()
+    for use in (loader.state_dict, loader.progress, loader.stats, loader.open):
+        with pytest.raises(packmill.UsageError, match="closed"):
+            use()
+    assert list(loader) == []
+    loader.load_state_dict(state)
+    assert len(list(loader)) > 0
+
+
 def test_overrides_take_the_place_of_a_files_keys(recipe: Make, tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(recipe()))
@@ -219,22 +243,25 @@ def test_a_live_loader_is_refused_in_a_forked_child(recipe: Make, cache: Path) -
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        answer = "nothing"
-        try:
-            next(iter(loader))
-        except packmill.UsageError as error:
-            answer = str(error)
-        except BaseException as error:
-            answer = repr(error)
-        os.write(writing, answer.encode())
+        answers = []
+        # Anew, with the iterator that was begun, and otherwise.
+        for use in (lambda: next(iter(loader)), lambda: next(iterator), loader.progress, loader.state_dict):
+            try:
+                use()
+                answers.append("nothing")
+            except packmill.UsageError as error:
+                answers.append(str(error))
+            except BaseException as error:
+                answers.append(repr(error))
+        os.write(writing, "|".join(answers).encode())
         del iterator, loader
         gc.collect()
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as answers:
-        answer = answers.read()
+    with os.fdopen(reading) as pipe:
+        answers = pipe.read().split("|")
     assert os.waitpid(child, 0)[1] == 0
-    assert "forked" in answer and "in each process" in answer
+    assert len(answers) == 4 and all("forked" in a and "in each process" in a for a in answers), answers
     next(iterator)
     loader.close()
 

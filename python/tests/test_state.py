@@ -36,11 +36,16 @@ def test_a_stream_goes_on_exactly_from_any_step(recipe: Make, cache: Path, plan:
         return batches
 
     whole = everything(Loader(keys, cache=cache))
-    for step in (0, 1, 5, 20):
+    last = len(whole) // 2
+    # Some are an epoch's end with plan: global, and the last the stream's.
+    for step in (0, 1, 5, last // 2, last // 2 + 1, last):
         first = Loader(keys, cache=cache)
-        iterator = iter(first)
-        for _ in range(2 * step):
-            next(iterator)
+        had = 0
+        while had < 2 * step:
+            for _ in first:
+                had += 1
+                if had == 2 * step:
+                    break
         state = json.loads(json.dumps(first.state_dict()))
         assert state["step"] == step == first.step
         first.close()
@@ -50,6 +55,39 @@ def test_a_stream_goes_on_exactly_from_any_step(recipe: Make, cache: Path, plan:
         rest = everything(second)
         assert len(rest) == len(whole) - 2 * step
         assert all(same(one, other) for one, other in zip(rest, whole[2 * step :]))
+
+
+def test_the_state_it_began_at_is_kept_while_others_come(recipe: Make, cache: Path) -> None:
+    keys = recipe(epochs=None, batch={"rows": 1, "step_rows": 2})
+    states = []
+    for rank in range(2):
+        first = Loader(keys, rank=rank, world_size=2, cache=cache)
+        iterator = iter(first)
+        for _ in range(3):
+            next(iterator)
+        assert first.state_dict(0)["state"] is None
+        states.append(first.state_dict(3))
+        first.close()
+    alone = Loader(keys, rank=0, world_size=1, cache=cache)
+    alone.load_state_dict(states)
+    begun = alone.state_dict()
+    iterator = iter(alone)
+    for _ in range(8):
+        next(iterator)
+    assert alone.state_dict(3) == begun and alone.state_dict()["step"] == 7
+    again = Loader(keys, rank=0, world_size=1, cache=cache)
+    again.load_state_dict(begun)
+    assert again.step == 3
+    again.close()
+
+
+def test_one_ranks_state_of_a_global_plan_is_refused(recipe: Make, cache: Path) -> None:
+    keys = recipe(plan="global", batch={"rows": 1, "step_rows": 2})
+    first = Loader(keys, rank=0, world_size=2, cache=cache)
+    next(iter(first))
+    other = Loader(keys, rank=0, world_size=2, cache=cache)
+    with pytest.raises(CheckpointError, match="plan: global"):
+        other.load_state_dict(first.state_dict())
 
 
 def test_states_of_the_last_steps_are_kept(recipe: Make, cache: Path) -> None:

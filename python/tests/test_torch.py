@@ -225,7 +225,7 @@ def fail(rank: int, good: dict[str, Any], bad: dict[str, Any], cache: str) -> No
         for _ in pt.guard(loader):
             pass
     assert raised.value.record == 40 and raised.value.shard == "bad.jsonl"
-    assert ("rank 1: " in str(raised.value)) == (rank == 0)
+    assert ("rank 1 of the group: " in str(raised.value)) == (rank == 0)
     short = Loader(good, rank=0, world_size=1, steps=2 + rank, cache=cache)
     with pytest.raises(packmill.UsageError, match="have ended"):
         for _ in pt.guard(short):

@@ -256,8 +256,7 @@ impl StopHandle {
     /// Drops what was made ahead: the loader's next answer, or the one that it waits for, is the end. Its
     /// progress stays that of the last batch delivered.
     ///
-    /// The threads hear of it when they have a batch to send, so that dropping the loader may still wait for
-    /// the batch in the making.
+    /// The threads hear of it before their next record or batch, so that dropping the loader waits for little.
     pub fn stop(&self) {
         self.closer.close();
     }

@@ -89,7 +89,7 @@ pub(in crate::pipeline) fn takes_over(whole: &Whole, rank: Rank) -> bool {
     }
 }
 
-/// What the packing thread sends.
+/// What the batching thread sends.
 #[derive(Debug)]
 pub(crate) enum Delivery {
     /// A batch and where the stream stands after it.

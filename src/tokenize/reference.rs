@@ -25,8 +25,10 @@ use tokenizers::{
 };
 
 /// A tokenizer.json in its parts. Truncation is not among them: nothing is ever cut here.
+pub(super) type TokenizerFile = File<ModelWrapper>;
+
 #[derive(Deserialize)]
-pub(super) struct TokenizerFile {
+pub(super) struct File<M> {
     version: Option<String>,
     #[serde(default)]
     padding: Option<PaddingParams>,
@@ -40,7 +42,22 @@ pub(super) struct TokenizerFile {
     post_processor: Option<PostProcessorWrapper>,
     #[serde(default)]
     decoder: Option<DecoderWrapper>,
-    model: ModelWrapper,
+    model: M,
+}
+
+impl<M> File<M> {
+    fn with_model<N>(self, wrap: impl FnOnce(M) -> N) -> File<N> {
+        File {
+            version: self.version,
+            padding: self.padding,
+            added_tokens: self.added_tokens,
+            normalizer: self.normalizer,
+            pre_tokenizer: self.pre_tokenizer,
+            post_processor: self.post_processor,
+            decoder: self.decoder,
+            model: wrap(self.model),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -53,10 +70,12 @@ struct NumberedToken {
 impl TokenizerFile {
     /// Parses the bytes of a tokenizer.json.
     pub(super) fn parse(bytes: &[u8]) -> Result<TokenizerFile> {
-        let file: TokenizerFile = serde_json::from_slice(bytes).map_err(|error| {
-            refuse("tokenizer.json is not one that the tokenizers crate 0.23 reads")
-                .caused_by(error)
-        })?;
+        // The crate finds out which model a file has by reading it into a tree, and that into another. Most are BPE, which
+        // reads straight from the text; what does not is left to the crate, and to its errors.
+        let file = match serde_json::from_slice::<File<BPE>>(bytes) {
+            Ok(file) => file.with_model(ModelWrapper::BPE),
+            Err(_) => parse_slowly(bytes)?,
+        };
         match file.version.as_deref() {
             None | Some("1.0") => Ok(file),
             Some(other) => Err(refuse(format!(
@@ -71,6 +90,13 @@ impl TokenizerFile {
             .map(|numbered| (numbered.id, numbered.token.clone()))
             .collect()
     }
+}
+
+/// As the crate does.
+fn parse_slowly(bytes: &[u8]) -> Result<TokenizerFile> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        refuse("tokenizer.json is not one that the tokenizers crate 0.23 reads").caused_by(error)
+    })
 }
 
 /// A tokenizer as the reference would have it in memory.
@@ -414,4 +440,62 @@ fn refuse(message: impl Into<String>) -> Error {
 /// The error of a part that the tokenizers crate refuses.
 fn failed(part: &'static str) -> impl Fn(tokenizers::Error) -> Error {
     move |error| refuse(format!("tokenizer.json, {part}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenize::tiny::{byte_level, unigram};
+    use serde_json::json;
+
+    #[test]
+    fn the_quick_way_reads_what_the_crate_reads() {
+        let (own, mut pairs) = (byte_level(), byte_level());
+        let mut texts = vec![own.to_string(), unigram().to_string()];
+        let legacy = own["model"]["merges"].as_array().unwrap().iter();
+        pairs["model"]["merges"] = legacy
+            .map(|merge| match merge.as_str() {
+                Some(text) => json!(text.split_once(' ').unwrap()),
+                None => json!(format!(
+                    "{} {}",
+                    merge[0].as_str().unwrap(),
+                    merge[1].as_str().unwrap()
+                )),
+            })
+            .collect();
+        texts.push(pairs.to_string());
+        let with = |key: &str, value: serde_json::Value| {
+            let mut other = own.clone();
+            other["model"][key] = value;
+            other.to_string()
+        };
+        texts.extend([
+            with("more", json!([1, {"a": [2]}])),
+            with("type", json!("WordPiece")),
+            with("type", json!(7)),
+            with("dropout", json!(0.25)),
+            with("unk_token", json!("<|pad|>")),
+            with("merges", json!([["no", "such"]])),
+            with("vocab", json!({"a": -1})),
+        ]);
+        let mut untyped = own.clone();
+        untyped["model"].as_object_mut().unwrap().remove("type");
+        texts.push(untyped.to_string());
+        // A key that comes twice.
+        texts.push(own.to_string().replacen(
+            "\"merges\":",
+            "\"merges\":[],\"vocab\":{\"a\":0},\"merges\":",
+            1,
+        ));
+        let straight = serde_json::from_str::<File<BPE>>(&texts[0]);
+        assert!(straight.is_ok(), "the quick way is taken");
+        let mut read = 0;
+        for text in &texts {
+            let quick = TokenizerFile::parse(text.as_bytes()).map(|file| file.model);
+            let slow = parse_slowly(text.as_bytes()).map(|file| file.model);
+            read += usize::from(slow.is_ok());
+            assert_eq!(quick.ok(), slow.ok(), "{text}");
+        }
+        assert!(read > 5, "{read}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::corpus::{Corpus, chats, merged, zstd_frames};
 use packmill::Recipe;
 use packmill::batch::Digest;
-use packmill::checkpoint::{State, Whole};
+use packmill::checkpoint::{State, Whole, alone};
 use packmill::order::lanes::Rank;
 use packmill::pipeline::Loader;
 
@@ -95,6 +95,44 @@ fn ranks_share_out_the_same_rows() {
             let steps = 120 / u64::from(world_size);
             let (rows, _) = world(&corpus, &recipe, world_size, None, Some(steps));
             assert_eq!(rows, alone, "{world_size} ranks, {name}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_goes_on_from_its_own_part_alone() {
+    let corpus = Corpus::new();
+    for (name, recipe) in recipes(&corpus, "") {
+        for number in 0..2 {
+            let own = Rank {
+                number,
+                world_size: 2,
+            };
+            let (rows, end) = rank(&corpus, &recipe, own, None, Some(60));
+            let (first, part) = rank(&corpus, &recipe, own, None, Some(25));
+            let from = alone(part.unwrap());
+            let (rest, last) = rank(&corpus, &recipe, own, Some(&from), Some(60));
+            assert_eq!([first, rest].concat(), rows, "rank {number}, {name}");
+            // Its account goes on too, where a stream of all ranks' has it with rank 0.
+            let (last, end) = (last.unwrap(), end.unwrap());
+            assert_eq!(
+                (last.digest, last.ledger, last.lanes),
+                (end.digest, end.ledger, end.lanes)
+            );
+            for other in [
+                Rank::ALONE,
+                Rank {
+                    number: 1 - number,
+                    world_size: 2,
+                },
+            ] {
+                let refused = corpus.loader(&recipe, other, Some(&from), None);
+                let said = refused.unwrap_err().to_string();
+                assert!(
+                    said.contains(&format!("rank {number} of 2 alone")),
+                    "{said}"
+                );
+            }
         }
     }
 }
