@@ -277,11 +277,11 @@ def run_json(command):
 
 
 def together(options):
-    own = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
+    own = [sys.executable, os.path.abspath(__file__)]
     made = {peer: [] for peer in options.peers}
     for number in range(options.rounds):
         for peer in options.peers:
-            one = run_json(own + ["--peer", peer])
+            one = run_json(own + ["--peer", peer] + sys.argv[1:])
             made[peer].append(one)
             print(f"round {number + 1}: {one['name']}: {one['seconds']:.2f} s", file=sys.stderr)
     agree(made)
