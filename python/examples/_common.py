@@ -8,7 +8,10 @@ from tempfile import mkdtemp
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from conftest import write_chats, write_tokenizer  # noqa: E402
+from conftest import model, write_chats, write_tokenizer  # noqa: E402
+
+
+__all__ = ["model", "recipe"]
 
 
 def recipe(**keys: Any) -> dict[str, Any]:
@@ -24,23 +27,3 @@ def recipe(**keys: Any) -> dict[str, Any]:
         "lanes": 4,
         **keys,
     }
-
-
-def model() -> Any:
-    """A Qwen3 of two layers and random weights."""
-    import torch
-    import transformers
-
-    torch.manual_seed(0)
-    config = transformers.Qwen3Config(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        attn_implementation="sdpa",
-        use_cache=False,
-    )
-    return transformers.Qwen3ForCausalLM(config)

@@ -19,6 +19,7 @@ import torch
 
 from .errors import CheckpointError, UsageError
 from .loader import Loader
+from .steps import refuse_other_ranks, refuse_other_steps
 from .tensors import Batch
 
 
@@ -153,13 +154,6 @@ def with_loader(trainer_class: type) -> Any:
 
 def _refuse_what_goes_wrong(loader: Loader, args: Any, keywords: dict[str, Any]) -> None:
     recipe = loader.recipe
-    micro, given = loader.micro_batches, args.gradient_accumulation_steps
-    if micro != given:
-        rows = recipe["batch"]["rows"] * loader.world_size
-        raise UsageError(
-            f"gradient_accumulation_steps={given}, and the recipe's step has {micro} micro-batches a rank: states are saved by "
-            f"step. Set batch: {{step_rows: {rows * given}}} in the recipe, or gradient_accumulation_steps={micro}"
-        )
     if getattr(args, "parallelism_config", None) is not None:
         raise UsageError(
             "a trainer with tensor-, context- or sequence-parallel ranks counts them all as data-parallel: leave "
@@ -167,11 +161,8 @@ def _refuse_what_goes_wrong(loader: Loader, args: Any, keywords: dict[str, Any])
         )
     if getattr(args, "n_gpu", 0) > 1:
         raise UsageError("one process with several GPUs (DataParallel) cuts batches in pieces: start a process for each GPU")
-    if (args.process_index, args.world_size) != (loader.rank, loader.world_size):
-        raise UsageError(
-            f"the trainer is rank {args.process_index} of {args.world_size}, and the loader {loader.rank} of {loader.world_size}: "
-            "give the loader the same"
-        )
+    refuse_other_steps(loader, "gradient_accumulation_steps", args.gradient_accumulation_steps)
+    refuse_other_ranks(loader, args.process_index, args.world_size)
     if loader.world_size > 1 and not getattr(args, "average_tokens_across_devices", True):
         raise UsageError(
             "average_tokens_across_devices=False on several ranks weighs a rank's tokens by how few it has: leave it True"

@@ -15,9 +15,10 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from .errors import CheckpointError, UsageError
+from .errors import CheckpointError
 from .loader import Loader
 from .state import gather_state
+from .steps import refuse_other_ranks, refuse_other_steps
 from .tensors import Batch
 
 
@@ -47,17 +48,8 @@ class SaveLoader(Callback):
 
     def setup(self, trainer: Any, module: Any, stage: str) -> None:
         """Refuses what would save another step's state, or deal rows anew."""
-        micro = self._loader.micro_batches
-        if trainer.accumulate_grad_batches != micro:
-            raise UsageError(
-                f"accumulate_grad_batches={trainer.accumulate_grad_batches}, and the recipe's step has {micro} micro-batches a "
-                f"rank: states are saved by step. Make them equal (batch.step_rows)"
-            )
-        if (trainer.global_rank, trainer.world_size) != (self._loader.rank, self._loader.world_size):
-            raise UsageError(
-                f"the trainer is rank {trainer.global_rank} of {trainer.world_size}, and the loader {self._loader.rank} of "
-                f"{self._loader.world_size}: give the loader the same"
-            )
+        refuse_other_steps(self._loader, "accumulate_grad_batches", trainer.accumulate_grad_batches)
+        refuse_other_ranks(self._loader, trainer.global_rank, trainer.world_size)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         """Called on every rank."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -204,8 +205,7 @@ class Loader:
         if step == begun and not self._closed:
             return self._begun()
         text = self._live().state(step)
-        found, _, _, _ = _packmill.describe_state(text)
-        return self._state(found, text)
+        return self._state(self._step if step is None else step, text)
 
     def load_state_dict(self, state: State | Sequence[State]) -> None:
         """Goes on from a state, before the first batch or in place of what is being delivered.
@@ -424,8 +424,6 @@ def _parts(state: State | Sequence[State]) -> list[State]:
 
 def _not_in_workers() -> None:
     """Refuses to start among several workers of a DataLoader: each would deliver all of the stream."""
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch.utils, "data"):
         return

@@ -253,13 +253,6 @@ impl Stream {
         named.unwrap_or_default()
     }
 
-    /// Ends the stream from any thread, also while another waits for a batch.
-    fn stop(&self) {
-        if self.is_own() {
-            self.stop.stop();
-        }
-    }
-
     /// Ends the stream's threads and waits for them. Tensors that were handed out stay.
     fn close(&self, py: Python<'_>) {
         if self.is_own() {

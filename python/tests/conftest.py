@@ -85,6 +85,29 @@ def write_chats(path: Path, count: int, seed: int = 1) -> Path:
     return path
 
 
+def model(**options: Any) -> Any:
+    """A Qwen3 of two layers and random weights, in fp32."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(
+        vocab_size=259,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=4096,
+        attn_implementation="sdpa",
+        # With a cache, models do not look for segments.
+        use_cache=False,
+        **options,
+    )
+    return transformers.Qwen3ForCausalLM(config).float()
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tokenizer and 300 chats in two shards."""

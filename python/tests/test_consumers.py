@@ -12,7 +12,7 @@ import torch
 import packmill
 from packmill import Loader
 from test_loader import Stream, provenance
-from test_torch import model
+from conftest import model
 
 Make = Callable[..., dict[str, Any]]
 Seen = list[list[tuple[int, ...]]]

@@ -17,7 +17,7 @@ import torch
 import packmill
 import packmill.torch
 from packmill import Loader, UsageError
-from test_torch import model
+from conftest import model
 
 Make = Callable[..., dict[str, Any]]
 
@@ -185,7 +185,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import torch, transformers, trl
 import packmill, packmill.hf
-from test_torch import model
+from conftest import model
 
 keys, folder, cache, resume, kill = json.loads(sys.argv[1])
 

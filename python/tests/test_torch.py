@@ -14,32 +14,13 @@ from torch.utils._pytree import tree_map
 
 import packmill
 import packmill.torch as pt
+from conftest import model
 from packmill import Loader
 from test_loader import provenance, same
 
 Make = Callable[..., dict[str, Any]]
 
-transformers = pytest.importorskip("transformers")
-
-
-def model(**options: Any) -> Any:
-    """A Qwen3 of two layers and random weights, in fp32."""
-    torch.manual_seed(0)
-    config = transformers.Qwen3Config(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=4096,
-        attn_implementation="sdpa",
-        # With a cache, models do not look for segments.
-        use_cache=False,
-        **options,
-    )
-    return transformers.Qwen3ForCausalLM(config).float()
+pytest.importorskip("transformers")
 
 
 def segments(batch: dict[str, Any]) -> list[slice]:
