@@ -134,6 +134,20 @@ impl Example {
         self.ids.is_empty()
     }
 
+    /// Aligned labels: the id where it is trained, else [`IGNORE_INDEX`].
+    pub fn labels(&self) -> Vec<i64> {
+        let mut labels = vec![i64::from(IGNORE_INDEX); self.ids.len()];
+        for span in &self.trained {
+            let tokens = span.start as usize..span.end as usize;
+            let ids = self.ids.get(tokens.clone()).unwrap_or_default();
+            let own = labels.get_mut(tokens).unwrap_or_default();
+            for (label, &id) in own.iter_mut().zip(ids) {
+                *label = i64::from(id);
+            }
+        }
+        labels
+    }
+
     /// Targets that count after the shift in `start..end` as a segment of its own: trained
     /// positions but the segment's first.
     pub fn num_label_tokens(&self, span: &Span) -> u64 {

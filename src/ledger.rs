@@ -30,6 +30,8 @@ pub enum Reason {
     FilteredTurns,
     /// `filter.where` is not true of it.
     FilteredWhere,
+    /// A function of whoever embeds packmill left it out.
+    FilteredFunction,
     /// Held out for evaluation by `split`.
     HeldOut,
     /// A copy of a record that came before, with `duplicates: drop` or `drop_in_block`.
@@ -48,6 +50,7 @@ impl fmt::Display for Reason {
             Reason::FilteredTokens => "filtered_tokens",
             Reason::FilteredTurns => "filtered_turns",
             Reason::FilteredWhere => "filtered_where",
+            Reason::FilteredFunction => "filtered_function",
             Reason::HeldOut => "held_out",
             Reason::Duplicate => "duplicate",
             Reason::SourceRemoved => "source_removed",

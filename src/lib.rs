@@ -59,6 +59,11 @@ pub mod places;
 
 mod small_file;
 
+// What is typed:
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use error::{Error, Kind, Result, Stage};
 pub use example::{Cursor, Ends, Example, IGNORE_INDEX, Origin, Piece, Span, TokenId};
 pub use pipeline::Loader;

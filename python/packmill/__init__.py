@@ -19,11 +19,14 @@ from .errors import (
     RecipeError,
     UsageError,
 )
+from .functions import Filter, Formatter
+from .inspection import Inspection, inspect
 from .loader import Loader, State
 from .recipes import BatchShape, Mask, Pack, Recipe, Source
 from .samples import samples
 from .state import GatheredState, gather_state
 from .tensors import Batch
+from .trl import from_trl
 
 __all__ = [
     "PROVENANCE_FIELDS",
@@ -32,7 +35,10 @@ __all__ = [
     "CheckpointError",
     "CorpusError",
     "Error",
+    "Filter",
+    "Formatter",
     "GatheredState",
+    "Inspection",
     "InternalError",
     "Loader",
     "Mask",
@@ -45,6 +51,8 @@ __all__ = [
     "Tensor",
     "UsageError",
     "__version__",
+    "from_trl",
     "gather_state",
+    "inspect",
     "samples",
 ]

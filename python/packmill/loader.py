@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import inspect
 import json
 import os
 import sys
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from . import _packmill, ranks
+from .datasets import files_of
 from .errors import CheckpointError, PackmillWarning, RecipeError, UsageError
-from .recipes import resolved
+from .functions import Functions, given
+from .recipes import plain, resolved
 from .tensors import Batch, Framework, convert, converter
 
 #: What a state calls itself.
@@ -20,6 +25,9 @@ FORMAT = "packmill-state-1"
 
 #: Steps between two looks for new warnings.
 WARN_EVERY = 50
+
+#: Loaders whose threads run.
+_live: weakref.WeakSet[Loader] = weakref.WeakSet()
 
 #: One rank's state, or all ranks' as ``{"format": …, "ranks": [one rank's, …]}``: plain, small, of JSON's types.
 State = dict[str, Any]
@@ -59,6 +67,8 @@ class Loader:
         tensors: ``"torch"``, ``"numpy"`` or ``"jax"``.
         steps: ends delivery after this many steps, counted from the stream's start. Changes no row.
         side: ``"train"``, or ``"eval"`` for what the recipe's ``split`` holds out.
+        functions: Python functions over records, before packmill reads them: :class:`packmill.Formatter`,
+            :class:`packmill.Filter`, or several one after the other; a mapping has them by source. They are slow.
         cache: folder for spools and counted lengths, in place of the user's.
         overrides: keys of the recipe that take the place of its own, objects key by key: ``pack={"sequence_length": 8192}``.
 
@@ -76,6 +86,7 @@ class Loader:
         tensors: Framework = "torch",
         steps: int | None = None,
         side: str = "train",
+        functions: Functions = None,
         cache: str | os.PathLike[str] | None = None,
         **overrides: Any,
     ) -> None:
@@ -86,6 +97,7 @@ class Loader:
         self._tensors: Framework = tensors
         self._steps = steps
         self._side = side
+        self._functions = given(functions)
         self._cache = None if cache is None else os.fspath(cache)
         self._begin: list[State] = []
         self._stream: _packmill.Stream | None = None
@@ -97,6 +109,39 @@ class Loader:
         self._step, self._rows = 0, 0
         # Whether the epoch that was delivered last is over, which only the next loop may go past.
         self._between = False
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        recipe: Any = None,
+        *,
+        source: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Loader:
+        """A loader of a data set that Python has already: a ``datasets.Dataset`` or a ``pyarrow.Table``.
+
+        Records are read from Arrow files, not from Python: from the data set's own where they hold just its records, else
+        from one that is written into the cache folder first. A state goes on with a data set of the same records.
+
+        Args:
+            dataset: the records.
+            recipe: a mapping or :class:`packmill.Recipe`, whose sources this takes the place of; without one, all keys come
+                as keywords.
+            source: keys of ``sources[]`` but ``paths``; the name is ``dataset`` where none is given.
+            options: whatever :class:`packmill.Loader` takes.
+        """
+        keys = {} if recipe is None else plain(recipe)
+        if not isinstance(keys, Mapping):
+            raise RecipeError("from_dataset takes a recipe as a mapping or packmill.Recipe: its sources are the data set")
+        own = {"name": "dataset", **(source or {}), "paths": files_of(dataset, cache)}
+        # Overrides come with the recipe, not after it: it may be no whole one by itself.
+        known = inspect.signature(cls.__init__).parameters
+        overrides = {key: value for key, value in options.items() if key not in known}
+        arguments = {key: value for key, value in options.items() if key in known}
+        whole = {**keys, **plain(overrides), "sources": [own]}
+        return cls(whole, cache=cache, **arguments)
 
     # What it is
 
@@ -304,7 +349,9 @@ class Loader:
                 steps=self._steps,
                 cache=self._cache,
                 states=[part["state"] for part in self._begin],
+                functions=self._functions,
             )
+            _live.add(self)
             self._warn()
         return self._stream
 
@@ -433,3 +480,13 @@ def _not_in_workers() -> None:
             f"a packmill loader in one of {worker.num_workers} workers of a DataLoader would deliver every batch "
             f"{worker.num_workers} times: use num_workers=0, as packmill has threads of its own"
         )
+
+
+def _close_all() -> None:
+    """Ends the threads of loaders that are still there at the interpreter's end: they may be waiting for Python."""
+    for loader in list(_live):
+        if loader._process == os.getpid():
+            loader.close()
+
+
+atexit.register(_close_all)

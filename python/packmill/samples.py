@@ -8,6 +8,7 @@ from typing import Any
 
 from . import _packmill
 from .errors import RecipeError
+from .functions import Functions, given
 from .recipes import resolved
 
 
@@ -15,6 +16,7 @@ def samples(
     recipe: Any,
     *,
     side: str = "train",
+    functions: Functions = None,
     cache: str | os.PathLike[str] | None = None,
     **overrides: Any,
 ) -> Iterator[dict[str, Any]]:
@@ -27,4 +29,7 @@ def samples(
         raise RecipeError(f"side is 'train' or 'eval', not {side!r}")
     text, folder = resolved(recipe, overrides)
     where = None if cache is None else os.fspath(cache)
-    return iter(_packmill.Samples.open(text, folder, eval_side=side == "eval", cache=where))
+    samples = _packmill.Samples.open(
+        text, folder, eval_side=side == "eval", cache=where, functions=given(functions)
+    )
+    return iter(samples)

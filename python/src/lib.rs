@@ -4,17 +4,26 @@
 //! - [`tensor`]: memory handed to Python without a copy, and the crate's only `unsafe`;
 //! - [`recipe`]: recipes as JSON, checked;
 //! - [`samples`]: what each record becomes;
+//! - [`functions`]: Python functions over records;
+//! - [`waiting`]: what may take long and can be interrupted;
+//! - [`command`]: the command line, rows for the eyes, other tools' configurations;
 //! - [`errors`]: packmill's errors as exceptions.
 
 mod errors;
 
+mod waiting;
+
 mod recipe;
+
+mod functions;
 
 mod tensor;
 
 mod stream;
 
 mod samples;
+
+mod command;
 
 use pyo3::prelude::*;
 
@@ -37,5 +46,9 @@ fn _packmill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(recipe::check_recipe, module)?)?;
     module.add_function(wrap_pyfunction!(recipe::recipe_schema, module)?)?;
     module.add_function(wrap_pyfunction!(stream::describe_state, module)?)?;
+    module.add_function(wrap_pyfunction!(command::main, module)?)?;
+    module.add_function(wrap_pyfunction!(command::cache_folder, module)?)?;
+    module.add_function(wrap_pyfunction!(command::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(command::convert, module)?)?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! What each record becomes, in corpus order.
 
 use crate::errors::{guarded, raise};
+use crate::functions::{self, Given};
 use crate::recipe;
-use packmill::IGNORE_INDEX;
+use crate::waiting::interruptible;
 use packmill::pipeline::{Model, Sample, Side};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -20,27 +21,27 @@ pub(crate) struct Samples {
 #[pymethods]
 impl Samples {
     #[staticmethod]
-    #[pyo3(signature = (recipe, folder, *, eval_side, cache))]
+    #[pyo3(signature = (recipe, folder, *, eval_side, cache, functions))]
     fn open(
         py: Python<'_>,
         recipe: &str,
         folder: &str,
         eval_side: bool,
         cache: Option<String>,
+        functions: Given,
     ) -> PyResult<Samples> {
         let recipe = recipe::read(py, recipe, folder)?;
         let side = if eval_side { Side::Eval } else { Side::Train };
-        let opened = py.detach(|| {
-            guarded(|| {
-                let model = Arc::new(Model::load(&recipe)?);
-                let cache = match cache {
-                    Some(cache) => PathBuf::from(cache),
-                    None => packmill::read::cache_folder()?,
-                };
-                packmill::pipeline::Samples::open_side(&recipe, &model, &cache, side)
-            })
-        });
-        let samples = opened.map_err(|error| raise(py, &error))?;
+        let samples = interruptible(py, move |wanted| {
+            let functions = functions::started(functions)?;
+            let model = Arc::new(Model::with_functions(&recipe, &functions)?);
+            wanted.check()?;
+            let cache = match cache {
+                Some(cache) => PathBuf::from(cache),
+                None => packmill::read::cache_folder()?,
+            };
+            packmill::pipeline::Samples::open_side(&recipe, &model, &cache, side)
+        })?;
         Ok(Samples {
             samples: Mutex::new(Some(samples)),
             process: std::process::id(),
@@ -81,6 +82,13 @@ impl Drop for Samples {
             // A forked child has none of the threads that dropping would wait for.
             let samples = self.samples.get_mut();
             std::mem::forget(samples.unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
+        let samples = self.samples.get_mut();
+        let mut samples = samples.unwrap_or_else(PoisonError::into_inner).take();
+        // Its threads may be waiting for the interpreter, in a function over records.
+        if Python::try_attach(|py| py.detach(|| drop(samples.take()))).is_none() {
+            drop(samples.take());
         }
     }
 }
@@ -98,17 +106,8 @@ fn dict<'py>(
     out.set_item("example", sample.example)?;
     match &sample.content {
         Ok(example) => {
-            let mut labels = vec![i64::from(IGNORE_INDEX); example.ids.len()];
-            for span in &example.trained {
-                let tokens = span.start as usize..span.end as usize;
-                let ids = example.ids.get(tokens.clone()).unwrap_or_default();
-                let own = labels.get_mut(tokens).unwrap_or_default();
-                for (label, &id) in own.iter_mut().zip(ids) {
-                    *label = i64::from(id);
-                }
-            }
             out.set_item("input_ids", &example.ids)?;
-            out.set_item("labels", labels)?;
+            out.set_item("labels", example.labels())?;
         }
         Err(reason) => out.set_item("dropped", reason.to_string())?,
     }

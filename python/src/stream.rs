@@ -1,26 +1,24 @@
 //! A live loader: its batches, the states of its last steps, its accounts.
 
 use crate::errors::{guarded, raise};
+use crate::functions::{self, Given};
+use crate::waiting::{PATIENCE, Wanted, interruptible};
 use crate::{recipe, tensor};
 use packmill::batch::{Batch, IdWidth};
 use packmill::channel::TryRecv;
 use packmill::checkpoint::{State, Whole, alone, merge};
 use packmill::order::lanes::Rank;
-use packmill::pipeline::{Progress, Side, StopHandle};
+use packmill::pipeline::{Model, Progress, Side, StopHandle};
 use packmill::{Error, Kind, Loader, Result, Stage};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Steps whose states are kept. Trainers fetch ahead of the step that they save by a few at most.
 const STEPS_KEPT: usize = 64;
-
-/// How long to wait for a batch before the interpreter is asked whether somebody pressed Ctrl-C.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A stream of batches that has been opened. Its threads are packmill's own.
 #[pyclass(frozen, module = "packmill._packmill")]
@@ -84,6 +82,7 @@ struct Options {
     steps: Option<u64>,
     cache: Option<String>,
     resume: Option<Whole>,
+    functions: Given,
 }
 
 #[pymethods]
@@ -91,7 +90,7 @@ impl Stream {
     /// Opens a recipe as `check_recipe` gave it. `states` are what `state` gave: all ranks' of one step, or one's alone
     /// for the same rank of as many.
     #[staticmethod]
-    #[pyo3(signature = (recipe, folder, *, rank, world_size, wide, eval_side, steps, cache, states))]
+    #[pyo3(signature = (recipe, folder, *, rank, world_size, wide, eval_side, steps, cache, states, functions))]
     #[expect(clippy::too_many_arguments, reason = "keywords, called from one place")]
     fn open(
         py: Python<'_>,
@@ -104,25 +103,24 @@ impl Stream {
         steps: Option<u64>,
         cache: Option<String>,
         states: Vec<String>,
+        functions: Given,
     ) -> PyResult<Stream> {
         let recipe = recipe::read(py, recipe, folder)?;
-        let opened = py.detach(|| {
-            guarded(|| {
-                let options = Options {
-                    rank: Rank {
-                        number: rank,
-                        world_size,
-                    },
-                    width: if wide { IdWidth::I64 } else { IdWidth::I32 },
-                    side: if eval_side { Side::Eval } else { Side::Train },
-                    steps,
-                    cache,
-                    resume: resumed(&states)?,
-                };
-                build(recipe, options)
-            })
-        });
-        let loader = opened.map_err(|error| raise(py, &error))?;
+        let loader = interruptible(py, move |wanted| {
+            let options = Options {
+                rank: Rank {
+                    number: rank,
+                    world_size,
+                },
+                width: if wide { IdWidth::I64 } else { IdWidth::I32 },
+                side: if eval_side { Side::Eval } else { Side::Train },
+                steps,
+                cache,
+                resume: resumed(&states)?,
+                functions,
+            };
+            build(recipe, options, wanted)
+        })?;
         Ok(Stream {
             stop: loader.stop_handle(),
             live: Mutex::new(Some(Live {
@@ -283,6 +281,15 @@ impl Drop for Stream {
             // A forked child has none of the threads that dropping would wait for.
             let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
             std::mem::forget(live.take());
+            return;
+        }
+        self.stop.stop();
+        let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let live = live.take();
+        // Its threads may be waiting for the interpreter, in a function over records.
+        let mut live = Some(live);
+        if Python::try_attach(|py| py.detach(|| drop(live.take()))).is_none() {
+            drop(live.take());
         }
     }
 }
@@ -291,8 +298,13 @@ fn closed() -> Error {
     Error::new(Kind::Internal, Stage::Channel, "the loader was closed")
 }
 
-fn build(recipe: packmill::Recipe, options: Options) -> Result<Loader> {
+fn build(recipe: packmill::Recipe, options: Options, wanted: Wanted) -> Result<Loader> {
+    let functions = functions::started(options.functions)?;
+    let model = Model::with_functions(&recipe, &functions)?;
+    wanted.check()?;
     let mut builder = Loader::builder(recipe)
+        .model(Arc::new(model))
+        .counting(move |_| wanted.check())
         .rank(options.rank)
         .width(options.width)
         .side(options.side);

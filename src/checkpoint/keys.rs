@@ -173,6 +173,9 @@ impl Keys {
         if !roles.is_empty() {
             self.add("roles", object(roles));
         }
+        if let Some(function) = &print.function {
+            self.add("function", function);
+        }
     }
 
     /// Only names that are not the ecosystem's own: those can never come to mean something else.

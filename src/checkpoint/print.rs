@@ -20,6 +20,8 @@ pub struct SourcePrint {
     pub shards: Vec<ShardPrint>,
     /// [`hash_of_texts`] of the templates that its records may be rendered with; none where none is used.
     pub template: Option<u64>,
+    /// Identity of the function over its records; none where there is none.
+    pub function: Option<String>,
 }
 
 /// What a source's blocks are.

@@ -3,6 +3,7 @@
 //! This is where render, tokenize and mask meet. Stateless but for the scratch that each thread brings.
 
 use super::filter::Filter;
+use super::function::RowFunction;
 use super::templates::Templates;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Example, LossWeight, Origin, Targets};
@@ -156,6 +157,8 @@ pub(crate) struct Encoder {
     pub(crate) limits: LimitsConfig,
     pub(crate) special_tokens_in_text: SpecialTokensInText,
     pub(crate) filter: Filter,
+    /// What a record goes through before it is understood.
+    pub(crate) function: Option<Arc<dyn RowFunction>>,
     pub(crate) tokenizer: Arc<LoadedTokenizer>,
     /// One record in so many is compared with the reference engine.
     pub(crate) tokenizer_check: Option<u64>,
@@ -164,7 +167,15 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Encodes one record.
     pub(crate) fn encode(&self, line: &[u8], origin: Origin, scratch: &mut Scratch) -> Outcome {
-        match self.try_encode(line, origin, scratch) {
+        let outcome = match &self.function {
+            None => self.try_encode(line, origin, scratch),
+            Some(function) => match function.apply(line) {
+                Ok(Some(given)) => self.try_encode(&given, origin, scratch),
+                Ok(None) => Ok(Outcome::left_out(Reason::FilteredFunction)),
+                Err(error) => Err(error),
+            },
+        };
+        match outcome {
             Ok(outcome) => self.filter.examples(outcome),
             // Engines that differ are packmill's fault, which no policy for bad records may hide.
             Err(error) if error.kind() == Kind::Internal => Outcome::Fatal(error),

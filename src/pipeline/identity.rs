@@ -70,6 +70,11 @@ pub(crate) fn prints(
             blocks: summary.blocks,
             shards: shards.iter().map(print).collect::<Result<_>>()?,
             template: template.map(|source| source.templates.hash()),
+            function: model
+                .sources
+                .get(number as usize)
+                .and_then(|source| source.function.as_ref())
+                .map(|function| function.identity()),
         });
     }
     Ok(prints)

@@ -1,10 +1,12 @@
 //! What a recipe loads before it opens the corpus: the tokenizer and each source's templates.
 
 use super::filter::Filter;
+use super::function::{RowFunction, RowFunctions};
 use super::templates::Templates;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::{MaskConfig, Recipe, Render, SpecialTokensInText};
 use crate::tokenize::{self, HubCache, LoadedTokenizer};
+use std::fmt;
 use std::sync::Arc;
 
 /// The tokenizer, and each source's templates and mask.
@@ -17,7 +19,7 @@ pub struct Model {
 }
 
 /// One source's templates, mask, render and filter: its own, or the recipe's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SourceModel {
     /// Its compiled chat templates; shared between sources that use the recipe's.
     pub templates: Arc<Templates>,
@@ -31,6 +33,23 @@ pub struct SourceModel {
     pub(crate) filter: Filter,
     /// System message for conversations that have none.
     pub system: Option<String>,
+    /// What its records go through before they are understood.
+    pub(crate) function: Option<Arc<dyn RowFunction>>,
+}
+
+impl fmt::Debug for SourceModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function = self.function.as_ref().map(|function| function.identity());
+        f.debug_struct("SourceModel")
+            .field("templates", &self.templates)
+            .field("mask", &self.mask)
+            .field("render", &self.render)
+            .field("special_tokens_in_text", &self.special_tokens_in_text)
+            .field("filter", &self.filter)
+            .field("system", &self.system)
+            .field("function", &function)
+            .finish()
+    }
 }
 
 impl Model {
@@ -39,6 +58,21 @@ impl Model {
     /// # Errors
     /// A tokenizer or template that is not there or does not load.
     pub fn load(recipe: &Recipe) -> Result<Self> {
+        Model::with_functions(recipe, &RowFunctions::default())
+    }
+
+    /// The same, with functions over records.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and functions over sources that the recipe does not have.
+    pub fn with_functions(recipe: &Recipe, functions: &RowFunctions) -> Result<Self> {
+        let is_there = |name: &str| recipe.sources.iter().any(|source| source.name == name);
+        if let Some(name) = functions.named().find(|name| !is_there(name)) {
+            let message =
+                format!("a function is over source `{name}`, which the recipe does not have");
+            return Err(Error::new(Kind::Recipe, Stage::Recipe, message)
+                .remedy("name a source of the recipe"));
+        }
         let cache = HubCache::from_environment();
         let tokenizer = Arc::new(tokenize::load(&recipe.tokenizer, &recipe.folder, &cache)?);
         let common = Arc::new(Templates::load(
@@ -65,6 +99,7 @@ impl Model {
                     .unwrap_or(recipe.special_tokens_in_text),
                 filter: filter.unwrap_or_default(),
                 system: config.system.clone(),
+                function: functions.of(&source.name),
             });
         }
         Ok(Model { tokenizer, sources })

@@ -2,7 +2,7 @@
 
 use super::duplicates::Duplicates;
 use super::encode::{Encoder, Outcome, Scratch, check_policy};
-use super::model::Model;
+use super::model::{Model, SourceModel};
 use super::probe;
 use super::split::{Side, Split};
 use super::warning::Warning;
@@ -402,7 +402,7 @@ pub(crate) fn encoder(
     let rows = RowReader::new(config, loaded.system.as_deref()).within(&recipe.limits);
     let shape = match rows.shape() {
         Some(shape) => shape,
-        None => detect(&rows, source, &read_options(recipe, index))?,
+        None => detect(&rows, loaded, source, &read_options(recipe, index))?,
     };
     check_policy(shape, &loaded.mask)
         .and_then(|()| loaded.filter.check(shape))
@@ -415,6 +415,7 @@ pub(crate) fn encoder(
         limits: recipe.limits,
         special_tokens_in_text: loaded.special_tokens_in_text,
         filter: loaded.filter.clone(),
+        function: loaded.function.clone(),
         tokenizer: Arc::clone(&model.tokenizer),
         tokenizer_check: recipe.tokenizer_check,
     };
@@ -423,7 +424,12 @@ pub(crate) fn encoder(
 
 /// The shape of a source's first record; with `skip`, of the first that can be told, since the ones before it are
 /// skipped, and counted, in their places.
-fn detect(rows: &RowReader, source: &corpus::Source, options: &ReadOptions) -> Result<Shape> {
+fn detect(
+    rows: &RowReader,
+    model: &SourceModel,
+    source: &corpus::Source,
+    options: &ReadOptions,
+) -> Result<Shape> {
     let mut first_error = None;
     for numbered in records_in_order(&source.shards, options)?.take(TELLING) {
         let Numbered {
@@ -432,8 +438,9 @@ fn detect(rows: &RowReader, source: &corpus::Source, options: &ReadOptions) -> R
             entry,
         } = numbered?;
         let error = match entry {
-            Entry::Record(line) => match rows.detect(&line) {
-                Ok(shape) => return Ok(shape),
+            Entry::Record(line) => match told_shape(rows, model, &line) {
+                Ok(Some(shape)) => return Ok(shape),
+                Ok(None) => continue,
                 Err(error) => {
                     let shard = source.shards.get(shard as usize);
                     error
@@ -453,4 +460,15 @@ fn detect(rows: &RowReader, source: &corpus::Source, options: &ReadOptions) -> R
         let message = format!("source `{}` is empty: no shard holds a record", source.name);
         Error::new(Kind::Row, Stage::Read, message).remedy("check sources[].paths")
     }))
+}
+
+/// The shape of a record as its source's function gives it; none of one that is left out.
+fn told_shape(rows: &RowReader, model: &SourceModel, line: &[u8]) -> Result<Option<Shape>> {
+    match &model.function {
+        None => rows.detect(line).map(Some),
+        Some(function) => {
+            let given = function.apply(line)?;
+            given.map(|line| rows.detect(&line)).transpose()
+        }
+    }
 }

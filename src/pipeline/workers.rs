@@ -313,7 +313,7 @@ impl Worker {
         let stepped = stepped.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         let (mut records, mut text) = (0, 0);
         if let Ok(Step::Run(run)) = &stepped {
-            (records, text) = (run.records.len() as u64, run.text.len() as u64);
+            (records, text) = (run.records.len() as u64, run.record_bytes() as u64);
         }
         let lines = block.reader.lines();
         let advance = match stepped {

@@ -27,6 +27,8 @@ pub(super) struct BlockDecoder {
     decoder: Decoder,
     /// Of a block of rows in columns; then the decoder is not used.
     rows: Option<BlockRows>,
+    /// Plain text is its own decoding: `input` is the text, and neither the decoder nor `scratch` is used.
+    plain: bool,
     /// Whether the decoder may hold text that found no room.
     more: bool,
     scratch: Vec<u8>,
@@ -49,6 +51,7 @@ pub(super) enum Decoded {
 
 impl BlockDecoder {
     pub(super) fn new(codec: Codec, limits: Limits) -> BlockDecoder {
+        let plain = codec == Codec::Plain;
         BlockDecoder {
             stored: 0..0,
             left: None,
@@ -59,8 +62,12 @@ impl BlockDecoder {
             input: Bytes::new(),
             decoder: Decoder::new(codec, limits.window_log),
             rows: None,
+            plain,
             more: false,
-            scratch: vec![0; limits.scratch_bytes],
+            scratch: match plain {
+                true => Vec::new(),
+                false => vec![0; limits.scratch_bytes],
+            },
             text: 0..0,
             limits,
         }
@@ -70,7 +77,10 @@ impl BlockDecoder {
     /// for at a time.
     pub(super) fn begin(&mut self, table: &BlockTable, block: u64, chunk_bytes: u64) {
         self.stored = table.stored(block).unwrap_or_default();
-        self.left = table.decoded_bytes_of(block);
+        self.left = match self.plain {
+            true => None,
+            false => table.decoded_bytes_of(block),
+        };
         self.spent = (0, 0);
         // Columns lie one behind the other: no row can be had before all of them are there.
         let columnar = table.columnar();
@@ -88,7 +98,7 @@ impl BlockDecoder {
     /// Goes on until it wants or has something.
     pub(super) fn step(&mut self) -> Decoded {
         loop {
-            if !self.text.is_empty() {
+            if !self.text().is_empty() {
                 return Decoded::Text;
             }
             if let Some(rows) = &mut self.rows {
@@ -151,16 +161,25 @@ impl BlockDecoder {
     /// Gives the bytes that the last [`Decoded::Need`] asked for.
     pub(super) fn feed(&mut self, bytes: Bytes) {
         self.next += bytes.len() as u64;
+        if self.plain {
+            self.decoded = self.next;
+        }
         self.input = bytes;
     }
 
     /// The text that is there.
     pub(super) fn text(&self) -> &[u8] {
+        if self.plain {
+            return &self.input;
+        }
         self.scratch.get(self.text.clone()).unwrap_or_default()
     }
 
     /// Takes the first bytes of the text.
     pub(super) fn take(&mut self, bytes: usize) {
+        if self.plain {
+            return self.input.advance(bytes.min(self.input.len()));
+        }
         self.text.start = self.text.end.min(self.text.start + bytes);
     }
 

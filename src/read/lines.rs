@@ -4,7 +4,7 @@ use super::{Bad, Limits, Lost};
 use crate::error::{Error, Kind, Stage};
 use crate::recipe::format_size;
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use std::collections::VecDeque;
 
 /// Consecutive records of a shard: at most 1,024, and 1 MiB of text, or what is asked for, unless it is a single longer record.
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 /// a streamed block is drawn within runs, so these bounds are a part of the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The records' bytes, joined.
+    /// The records' bytes, perhaps with what ends their lines between them.
     pub text: Bytes,
     /// Where they lie in it, in file order, at least one.
     pub records: Vec<RecordSpan>,
@@ -32,6 +32,12 @@ pub struct RecordSpan {
 }
 
 impl Run {
+    /// The records' own bytes, which bound a run.
+    pub fn record_bytes(&self) -> usize {
+        let spans = self.records.iter();
+        spans.map(|span| (span.end - span.start) as usize).sum()
+    }
+
     /// The records with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Bytes)> + '_ {
         let records = self.records.iter();
@@ -41,6 +47,9 @@ impl Run {
         })
     }
 }
+
+/// Bytes that the line ends of a run take, about: `\r\n` behind each record.
+const LINE_ENDS: usize = 2 << 10;
 
 /// Whether a line holds no record.
 pub(super) fn is_blank(line: &[u8]) -> bool {
@@ -70,9 +79,11 @@ pub(super) fn too_long(limits: &Limits) -> Error {
 #[derive(Debug)]
 pub(super) struct Lines {
     limits: Limits,
-    /// The run's records, and behind them the line that is not complete.
+    /// The run's records, some with their line ends, and behind them the line that is not complete.
     text: Vec<u8>,
     records: Vec<RecordSpan>,
+    /// Bytes of the records alone.
+    own: usize,
     /// Bytes of the run before: room for as much is made when the next begins, instead of by doubling.
     before: usize,
     line_start: usize,
@@ -115,6 +126,7 @@ impl Lines {
             limits,
             text: Vec::new(),
             records: Vec::new(),
+            own: 0,
             before: 0,
             line_start: 0,
             number: 0,
@@ -131,6 +143,60 @@ impl Lines {
     /// Whether nothing is wanted of the line that is not complete but its end.
     pub(super) fn passes_over(&self) -> bool {
         self.state == State::TooLong
+    }
+
+    /// Takes at least the text that [`take`](Lines::take) would, and as many lines behind it as are plainly records of the
+    /// same run; how much. The same comes out as by single lines.
+    pub(super) fn take_many(&mut self, text: &[u8]) -> usize {
+        match self.take_records(text) {
+            0 => self.take(text).used,
+            used => used,
+        }
+    }
+
+    /// Takes lines that begin with something, are short enough, and leave room in the run: copied in one go, line ends and
+    /// all. None where a line has begun.
+    fn take_records(&mut self, text: &[u8]) -> usize {
+        if self.state != State::Blank || self.text.len() > self.line_start {
+            return 0;
+        }
+        let (base, mut start) = (self.text.len(), 0);
+        let most = self.limits.run_bytes.min(self.limits.line_bytes);
+        for end in memchr_iter(b'\n', text) {
+            let line = text.get(start..end).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let own = self.own + line.len();
+            let is_last = own >= self.limits.run_bytes
+                || self.records.len() + 1 >= self.limits.run_records
+                || line.len() > most;
+            if is_last || line.first().is_none_or(u8::is_ascii_whitespace) {
+                break;
+            }
+            let place = |at: usize| u32::try_from(base + at).unwrap_or(u32::MAX);
+            self.records.push(RecordSpan {
+                start: place(start),
+                end: place(start + line.len()),
+                number: self.number,
+            });
+            self.number += 1;
+            self.own = own;
+            start = end + 1;
+        }
+        if start > 0 {
+            self.make_room();
+            self.text
+                .extend_from_slice(text.get(..start).unwrap_or_default());
+            self.line_start = self.text.len();
+        }
+        start
+    }
+
+    /// Room for as much as the run before had.
+    fn make_room(&mut self) {
+        let room = self.before.min(self.limits.run_bytes + LINE_ENDS);
+        if self.text.capacity() < room {
+            self.text.reserve(room.saturating_sub(self.text.len()));
+        }
     }
 
     /// Takes text up to and including the next line end, or all of it.
@@ -167,10 +233,12 @@ impl Lines {
         let rest = self.text.split_off(self.line_start);
         let text = std::mem::replace(&mut self.text, rest);
         self.line_start = 0;
+        self.own = 0;
         self.before = text.len();
+        let as_many = Vec::with_capacity(self.records.len());
         self.due.push_back(Emit::Run(Run {
             text: Bytes::from(text),
-            records: std::mem::take(&mut self.records),
+            records: std::mem::replace(&mut self.records, as_many),
         }));
     }
 
@@ -201,12 +269,10 @@ impl Lines {
             self.state = State::TooLong;
             return;
         }
-        let room = self.before.min(self.limits.run_bytes);
-        if self.text.capacity() < room {
-            self.text.reserve(room.saturating_sub(self.text.len()));
-        }
+        self.make_room();
         self.text.extend_from_slice(part);
-        if self.state == State::Record && self.text.len() > self.limits.run_bytes + 1 {
+        let with_own = self.own + self.text.len() - self.line_start;
+        if self.state == State::Record && with_own > self.limits.run_bytes + 1 {
             // Closed before the line is complete, so that a long line and a run are not held twice.
             self.close_run();
         }
@@ -231,19 +297,20 @@ impl Lines {
     }
 
     fn end_record(&mut self, len: usize) {
-        if self.line_start + len > self.limits.run_bytes {
+        if self.own + len > self.limits.run_bytes {
             self.close_run();
         }
         let end = self.line_start + len;
         self.text.truncate(end);
-        // A run's text is at most a line longer than a run: far from 4 GiB.
+        // A run's text is at most a line and its line ends longer than a run: far from 4 GiB.
         self.records.push(RecordSpan {
             start: u32::try_from(self.line_start).unwrap_or(u32::MAX),
             end: u32::try_from(end).unwrap_or(u32::MAX),
             number: self.number,
         });
         self.line_start = end;
-        if self.records.len() >= self.limits.run_records || end >= self.limits.run_bytes {
+        self.own += len;
+        if self.records.len() >= self.limits.run_records || self.own >= self.limits.run_bytes {
             self.close_run();
         }
     }
@@ -254,6 +321,7 @@ impl Lines {
         // A long line's room is not kept for lines to come.
         self.text = Vec::new();
         self.line_start = 0;
+        self.own = 0;
         self.due.push_back(Emit::Bad(Bad {
             error,
             record: self.number,
@@ -278,7 +346,7 @@ mod tests {
     }
 
     /// Each run as its records, a bad line as "!".
-    fn runs(limits: Limits, text: &[u8], piece: usize) -> Vec<Vec<String>> {
+    fn runs(limits: Limits, text: &[u8], piece: usize, many: bool) -> Vec<Vec<String>> {
         let mut lines = Lines::new(limits);
         let mut runs = Vec::new();
         let mut drain = |lines: &mut Lines| {
@@ -297,7 +365,11 @@ mod tests {
         };
         for mut piece in text.chunks(piece) {
             while !piece.is_empty() {
-                piece = &piece[lines.take(piece).used..];
+                let used = match many {
+                    true => lines.take_many(piece),
+                    false => lines.take(piece).used,
+                };
+                piece = &piece[used..];
                 drain(&mut lines);
             }
         }
@@ -308,11 +380,13 @@ mod tests {
 
     fn check(limits: Limits, text: &str, expected: &[&[&str]]) {
         for piece in 1..=text.len() {
-            assert_eq!(
-                runs(limits, text.as_bytes(), piece),
-                expected,
-                "in pieces of {piece}"
-            );
+            for many in [false, true] {
+                assert_eq!(
+                    runs(limits, text.as_bytes(), piece, many),
+                    expected,
+                    "in pieces of {piece}, many at a time: {many}"
+                );
+            }
         }
     }
 

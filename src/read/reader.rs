@@ -252,6 +252,8 @@ impl BlockReader {
                 }
                 None => text.len(),
             },
+            // Nobody asks here where a line ends.
+            Phase::Body => self.lines.take_many(text),
             _ => {
                 let taken = self.lines.take(text);
                 // Of a record that is too long nobody here needs the end: the blocks that it lies in have readers of

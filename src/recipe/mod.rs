@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 mod batch;
 mod check;
+pub mod convert;
 mod cross;
 mod duplicates;
 mod fault;

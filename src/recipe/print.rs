@@ -16,6 +16,39 @@ impl fmt::Display for Recipe {
     }
 }
 
+/// Some of a recipe's keys as YAML: a line each, and one for each key of a source.
+pub(super) fn to_yaml(recipe: &Value) -> String {
+    let mut out = String::new();
+    // Texts have no way to fail.
+    let _ = some(&mut out, recipe);
+    out
+}
+
+fn some(f: &mut impl Write, recipe: &Value) -> fmt::Result {
+    for (key, value) in recipe.as_object().into_iter().flatten() {
+        text(f, key)?;
+        let Value::Array(items) = value else {
+            f.write_str(": ")?;
+            flow(f, value)?;
+            writeln!(f)?;
+            continue;
+        };
+        writeln!(f, ":")?;
+        for item in items {
+            let mut lead = "  - ";
+            for (key, value) in item.as_object().into_iter().flatten() {
+                write!(f, "{lead}")?;
+                text(f, key)?;
+                f.write_str(": ")?;
+                flow(f, value)?;
+                writeln!(f)?;
+                lead = "    ";
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A block mapping, indented by `indent` spaces; the first line begins with `lead` instead.
 fn section(
     f: &mut impl Write,

@@ -41,6 +41,30 @@ impl Node {
         from_json(value, 0)
     }
 
+    /// The values without their lines; of a key that is given twice the last one, of integers beyond 64 bits the float.
+    pub(super) fn into_json(self) -> Value {
+        match self.tree {
+            Tree::Null => Value::Null,
+            Tree::Flag(flag) => Value::Bool(flag),
+            Tree::Integer(integer) => match (u64::try_from(integer), i64::try_from(integer)) {
+                (Ok(integer), _) => integer.into(),
+                (_, Ok(integer)) => integer.into(),
+                _ => (integer as f64).into(),
+            },
+            Tree::Float(float) => float.into(),
+            Tree::Text(text) => Value::String(text),
+            Tree::List(items) => items.into_iter().map(Node::into_json).collect(),
+            Tree::Map(entries) => {
+                let pairs = entries.into_iter();
+                Value::Object(
+                    pairs
+                        .map(|entry| (entry.key, entry.node.into_json()))
+                        .collect(),
+                )
+            }
+        }
+    }
+
     /// Line of the deepest part of `path` (`sources[1].mask.train`) that was written.
     pub(super) fn line_of(&self, path: &str) -> Option<usize> {
         let (Ok((_, line)) | Err(line)) = self.find(path);

@@ -19,6 +19,7 @@ mod checkpoints; // the same from the command line: ranks, --resume, refusals
 mod cli; // the command line: exit codes, --json, files written
 mod faults; // damaged inputs: one clear error that names shard and record, or a counted drop
 mod fork; // a checkpoint carried into a changed recipe: nothing twice, nothing lost
+mod functions; // functions over records: rewritten, left out, refused
 mod global; // plan: global: exact epochs on any number of ranks, planned from lengths that are counted once
 mod golden; // the order, frozen
 mod hostile; // hostile input, each kind by itself: one error or a counted drop

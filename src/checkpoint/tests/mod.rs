@@ -52,6 +52,7 @@ fn source(name: &str, shards: u64) -> SourcePrint {
         blocks: 123_456_789,
         shards: (0..shards).map(shard).collect(),
         template: Some(0x0123_4567_89ab_cdef),
+        function: None,
     }
 }
 

@@ -45,6 +45,7 @@ const FILTERED_TURNS: u32 = 9;
 const FILTERED_WHERE: u32 = 10;
 const HELD_OUT: u32 = 11;
 const DUPLICATE: u32 = 12;
+const FILTERED_FUNCTION: u32 = 13;
 
 impl Word {
     /// The fate in a word.
@@ -59,6 +60,7 @@ impl Word {
                 Reason::FilteredTokens => (FILTERED_TOKENS, tokens),
                 Reason::FilteredTurns => (FILTERED_TURNS, tokens),
                 Reason::FilteredWhere => (FILTERED_WHERE, tokens),
+                Reason::FilteredFunction => (FILTERED_FUNCTION, tokens),
                 Reason::HeldOut => (HELD_OUT, tokens),
                 Reason::Duplicate => (DUPLICATE, tokens),
                 // Of a source that is not there, nothing is counted.
@@ -84,6 +86,7 @@ impl Word {
             FILTERED_TOKENS => dropped(Reason::FilteredTokens),
             FILTERED_TURNS => dropped(Reason::FilteredTurns),
             FILTERED_WHERE => dropped(Reason::FilteredWhere),
+            FILTERED_FUNCTION => dropped(Reason::FilteredFunction),
             HELD_OUT => dropped(Reason::HeldOut),
             DUPLICATE => dropped(Reason::Duplicate),
             BAD => Some(Fate::Bad),
@@ -208,6 +211,7 @@ mod tests {
                 Reason::FilteredTokens,
                 Reason::FilteredTurns,
                 Reason::FilteredWhere,
+                Reason::FilteredFunction,
                 Reason::HeldOut,
                 Reason::Duplicate,
             ];

@@ -136,12 +136,12 @@ fn streamed(codec: Codec, stored: &[u8], limits: Limits) -> (Records, Vec<(u64, 
 fn check_runs(runs: &[Run], limits: &Limits) {
     for run in runs {
         assert!(run.records.len() <= limits.run_records);
-        assert!(run.text.len() <= limits.run_bytes || run.records.len() == 1);
+        assert!(run.record_bytes() <= limits.run_bytes || run.records.len() == 1);
     }
     for pair in runs.windows(2) {
         let first = pair[1].records[0];
         let last = pair[0].records.last().unwrap();
-        let joined = pair[0].text.len() + (first.end - first.start) as usize;
+        let joined = pair[0].record_bytes() + (first.end - first.start) as usize;
         assert!(
             pair[0].records.len() == limits.run_records
                 || joined > limits.run_bytes

@@ -96,11 +96,12 @@ impl Way {
         } else {
             "lanes: 2\n"
         };
+        // No record is longer than a row: twins know nothing of `overlong`.
         // `b` has several times this, and `a` half of it.
         let hold = if *streamed { "hold: 40KiB\n" } else { "" };
         let text = format!(
             "version: 1\ntokenizer: tokenizer\nsources:\n  - {{name: a, paths: [\"a-*\"]}}\n  - {{name: b, paths: [b.jsonl.zst]{of_b}}}\n\
-             pack: {{sequence_length: 1024, lookahead: 8}}\nbatch: {{rows: 1, step_rows: {world}}}\nepochs: 1\nworkers: {workers}\n\
+             pack: {{sequence_length: 1152, lookahead: 8}}\nbatch: {{rows: 1, step_rows: {world}}}\nepochs: 1\nworkers: {workers}\n\
              shuffle: {shuffle}\n{plan}{hold}{more}\n"
         );
         Recipe::parse(&text, corpus.dir.path()).unwrap_or_else(|faults| panic!("{faults}"))

@@ -50,7 +50,7 @@ fn each(turn: &str) -> String {
 #[test]
 fn whole_templates_are_taken_and_print_the_same() {
     for source in [
-        include_str!("../../../bin/packmill/demo/chat_template.jinja"),
+        include_str!("../../../cli/demo/chat_template.jinja"),
         "{{ bos_token }}{% for m in messages %}{% if m.content is string %}{{ m.role + ': ' + m.content | trim }}{% endif %}{% endfor %}",
         "{%- for m in messages[::-1] %}{%- set index = (messages|length - 1) - loop.index0 %}{{ index }}{{ loop.last }}{%- endfor %}",
     ] {

@@ -1,0 +1,397 @@
+//! Axolotl's YAML files.
+
+use super::draft::{Draft, is_file, name_of};
+use serde_json::{Map, Value, json};
+
+pub(super) fn convert(draft: &mut Draft) {
+    let model = draft.text("base_model");
+    let tokenizer = draft.text("tokenizer_config").or(model);
+    draft.tokenizer(tokenizer, "base_model");
+    special_tokens(draft);
+    template(draft);
+    pack(draft);
+    order(draft);
+    let trains_all = draft.flag("train_on_inputs").unwrap_or_default();
+    if trains_all {
+        draft.set("mask.train", "all");
+    }
+    datasets(draft, trains_all);
+    evaluation(draft);
+    if draft
+        .flag("dataset_exact_deduplication")
+        .unwrap_or_default()
+    {
+        draft.set("duplicates", "drop");
+        draft.otherwise(
+            "dataset_exact_deduplication",
+            "rows are compared by their bytes as they are stored",
+        );
+    }
+    draft.needless(
+        &[
+            "dataset_prepared_path",
+            "dataset_processes",
+            "dataset_keep_in_memory",
+            "skip_prepare_dataset",
+            "streaming",
+            "streaming_multipack_buffer_size",
+        ],
+        "nothing is prepared beforehand: rows are made while the trainer works",
+    );
+    draft.needless(
+        &[
+            "sample_packing_group_size",
+            "sample_packing_sequentially",
+            "multipack_real_batches",
+            "eval_sample_packing",
+            "batch_flattening",
+        ],
+        "the packer looks at pack.lookahead examples at a time, the eval side is packed once",
+    );
+}
+
+fn special_tokens(draft: &mut Draft) {
+    let Some(Value::Object(mut tokens)) = draft.take("special_tokens") else {
+        return;
+    };
+    for (key, path) in [
+        ("bos_token", "tokenizer.bos"),
+        ("eos_token", "tokenizer.eos"),
+        ("pad_token", "tokenizer.pad"),
+    ] {
+        if let Some(Value::String(token)) = tokens.shift_remove(key) {
+            draft.set(path, token);
+        }
+    }
+    for key in tokens.keys() {
+        draft.no_equal(
+            &format!("special_tokens.{key}"),
+            "add it to the tokenizer's own files",
+        );
+    }
+}
+
+fn template(draft: &mut Draft) {
+    if let Some(source) = draft.text("chat_template_jinja") {
+        match is_file(&source) || source.ends_with(".jinja") {
+            true => draft.set("template.path", source),
+            false => draft.missing(
+                "chat_template_jinja",
+                "write its text to a file and name that in template.path",
+            ),
+        }
+        draft.take("chat_template");
+        return;
+    }
+    match draft.text("chat_template").as_deref() {
+        None | Some("tokenizer_default" | "jinja") => {}
+        Some(name) => match name.strip_prefix("tokenizer_default_fallback_") {
+            Some(_) => draft.otherwise("chat_template", "the tokenizer's own template, and an error where it has none"),
+            None => draft.no_equal(
+                "chat_template",
+                format!("`{name}` is a template of Axolotl's own: the tokenizer's is taken; write that one to a file and name it in template.path"),
+            ),
+        },
+    }
+}
+
+fn pack(draft: &mut Draft) {
+    match draft.count("sequence_len") {
+        Some(length) => draft.set("pack.sequence_length", length),
+        None => draft.missing("sequence_len", "set pack.sequence_length"),
+    }
+    let packs = draft.flag("sample_packing").unwrap_or_default();
+    draft.set("pack.strategy", if packs { "knapsack" } else { "none" });
+    let overlong = match draft.text("excess_length_strategy").as_deref() {
+        None | Some("drop") => "drop",
+        Some("truncate") => "truncate",
+        Some("raise") => "error",
+        Some(other) => {
+            draft.no_equal(
+                "excess_length_strategy",
+                format!("`{other}` is not known: examples that are too long are dropped"),
+            );
+            "drop"
+        }
+    };
+    draft.set("pack.overlong", overlong);
+    if let Some(most) = draft.count("sample_packing_bin_size") {
+        draft.set("pack.max_segments", most);
+    }
+    if draft.flag("pad_to_sequence_len") == Some(false) {
+        draft.no_equal("pad_to_sequence_len", "rows have one length");
+    }
+    match draft.count("min_sample_len") {
+        Some(least) => draft.set("filter.tokens", json!({"min": least})),
+        None => draft.otherwise("min_sample_len", "Axolotl leaves out examples of less than 2 tokens; filter.tokens leaves out none unless it says so"),
+    }
+    draft.needless(
+        &["group_by_length"],
+        "rows are full, whatever their examples' lengths are",
+    );
+}
+
+fn order(draft: &mut Draft) {
+    let seed = draft.count("seed").unwrap_or(42);
+    draft.set("seed", seed);
+    let rows = draft.count("micro_batch_size").unwrap_or(1);
+    let accumulation = draft.count("gradient_accumulation_steps").unwrap_or(1);
+    draft.rows(rows, accumulation);
+    let shuffle = draft.flag("shuffle_merged_datasets").unwrap_or(true);
+    draft.set("shuffle", shuffle);
+    draft.needless(
+        &["shuffle_before_merging_datasets"],
+        "`shuffle` is over all sources together",
+    );
+    draft.epochs_or_steps("num_epochs", 1);
+}
+
+fn evaluation(draft: &mut Draft) {
+    if let Some(size) = draft.take("val_set_size") {
+        match size.as_f64() {
+            Some(0.0) => {}
+            Some(share) if share < 1.0 => {
+                draft.set("split", json!({"fraction": share}));
+                draft.otherwise("val_set_size", "a hash of each record decides whether it is held out, so the share is about as large");
+            }
+            _ => draft.no_equal(
+                "val_set_size",
+                "a number of records: give split.fraction the share that they are",
+            ),
+        }
+    }
+    if draft.take("test_datasets").is_some() {
+        draft.no_equal(
+            "test_datasets",
+            "split holds out of the sources; stream other files by a recipe of their own",
+        );
+    }
+}
+
+/// Keys that tell that turns have a mask of their own. Without any of them Axolotl trains the last turn alone.
+const SAYS_WHAT_IS_TRAINED: [&str; 6] = [
+    "roles_to_train",
+    "train_on_eos",
+    "train_on_eot",
+    "message_field_training",
+    "message_field_training_detail",
+    "eot_tokens",
+];
+
+fn datasets(draft: &mut Draft, trains_all: bool) {
+    let found = match (draft.take("datasets"), draft.take("pretraining_dataset")) {
+        (Some(Value::Array(found)), None) => found,
+        (None, Some(found)) => {
+            draft.set("mask.train", "all");
+            match found {
+                Value::Array(found) => found,
+                Value::String(path) => vec![json!({"path": path, "type": "completion"})],
+                found => vec![found],
+            }
+        }
+        _ => return draft.missing("datasets", "give `sources` the files"),
+    };
+    // Set for all of them together, or for a data set by itself.
+    let common: Vec<(&str, Value)> = SAYS_WHAT_IS_TRAINED
+        .iter()
+        .filter_map(|key| Some((*key, draft.take(key)?)))
+        .collect();
+    let mut sources = Vec::new();
+    for (number, dataset) in found.into_iter().enumerate() {
+        let Value::Object(mut dataset) = dataset else {
+            draft.no_equal(&format!("datasets[{number}]"), "not a mapping");
+            continue;
+        };
+        for (key, value) in &common {
+            dataset.entry(*key).or_insert_with(|| value.clone());
+        }
+        let source = source(draft, number, dataset, trains_all, &sources);
+        sources.push(source);
+    }
+    draft.set("sources", sources);
+}
+
+fn source(
+    draft: &mut Draft,
+    number: usize,
+    mut dataset: Map<String, Value>,
+    trains_all: bool,
+    others: &[Value],
+) -> Value {
+    let at = |key: &str| format!("datasets[{number}].{key}");
+    let mut text = |key: &str| match dataset.shift_remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let path = text("path").unwrap_or_default();
+    let kind = text("type");
+    let mut fields = Map::new();
+    for (key, field) in [
+        ("field_messages", "messages"),
+        ("field_tools", "tools"),
+        ("field", "text"),
+        ("message_field_role", "role"),
+        ("message_field_content", "content"),
+        ("field_instruction", "instruction"),
+        ("field_input", "input"),
+        ("field_output", "output"),
+    ] {
+        if let Some(name) = text(key) {
+            fields.insert(field.to_owned(), json!(name));
+        }
+    }
+    let mut source = Map::new();
+    let files = paths(dataset.shift_remove("data_files"), &path);
+    if files.iter().any(|file| !is_file(file)) {
+        draft.missing(
+            &at("path"),
+            format!(
+                "`{path}` is not a file here: fetch the data set's files and name them in paths"
+            ),
+        );
+    }
+    source.insert("name".to_owned(), json!(name_of(&path, others)));
+    source.insert("paths".to_owned(), json!(files));
+    match kind.as_deref() {
+        Some("chat_template" | "chat_template.default") => {}
+        Some("completion" | "pretrain") => {
+            source.insert("kind".to_owned(), json!("text"));
+        }
+        Some("alpaca") => {
+            source.insert("kind".to_owned(), json!("instruction"));
+            draft.otherwise(
+                &at("type"),
+                "rows are rendered by the chat template, not by Alpaca's prompt",
+            );
+        }
+        Some("sharegpt") => {
+            source.insert("kind".to_owned(), json!("chat"));
+            fields.entry("messages").or_insert(json!("conversations"));
+            fields.entry("role").or_insert(json!("from"));
+            fields.entry("content").or_insert(json!("value"));
+            source.insert(
+                "roles".to_owned(),
+                json!({"human": "user", "gpt": "assistant"}),
+            );
+        }
+        Some(other) => draft.no_equal(
+            &at("type"),
+            format!("`{other}` is not known: rows are told apart by their fields"),
+        ),
+        None => {}
+    }
+    if let Some(Value::Object(properties)) = dataset.shift_remove("message_property_mappings") {
+        for (property, name) in properties {
+            match property.as_str() {
+                "role" | "content" => drop(fields.insert(property, name)),
+                _ => draft.no_equal(&at(&format!("message_property_mappings.{property}")), ""),
+            }
+        }
+    }
+    if !fields.is_empty() {
+        source.insert("fields".to_owned(), Value::Object(fields));
+    }
+    if let Some(Value::Object(roles)) = dataset.shift_remove("roles") {
+        source.insert("roles".to_owned(), turned(&roles));
+    }
+    let is_chat = !matches!(kind.as_deref(), Some("completion" | "pretrain" | "alpaca"));
+    if let Some(mask) = mask(draft, number, &mut dataset, trains_all, is_chat) {
+        source.insert("mask".to_owned(), mask);
+    }
+    for key in dataset.keys() {
+        if !matches!(key.as_str(), "ds_type" | "split") {
+            draft.no_equal(&at(key), "");
+        }
+    }
+    Value::Object(source)
+}
+
+/// A data set's files: those that it names, or the path itself.
+fn paths(files: Option<Value>, path: &str) -> Vec<String> {
+    match files {
+        Some(Value::String(file)) => vec![file],
+        Some(Value::Array(files)) => {
+            let texts = files.iter().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect()
+        }
+        _ => vec![path.to_owned()],
+    }
+}
+
+/// Axolotl names for each role what rows call it; a recipe names for each of those the role.
+fn turned(roles: &Map<String, Value>) -> Value {
+    let mut turned = Map::new();
+    for (role, names) in roles {
+        let names = names
+            .as_array()
+            .map_or(std::slice::from_ref(names), Vec::as_slice);
+        for name in names.iter().filter_map(Value::as_str) {
+            if name != role {
+                turned.insert(name.to_owned(), json!(role));
+            }
+        }
+    }
+    Value::Object(turned)
+}
+
+/// What is trained of a data set; none where the recipe's own mask is to hold.
+fn mask(
+    draft: &mut Draft,
+    number: usize,
+    dataset: &mut Map<String, Value>,
+    trains_all: bool,
+    is_chat: bool,
+) -> Option<Value> {
+    let at = |key: &str| format!("datasets[{number}].{key}");
+    let mut says = false;
+    let mut mask = Map::new();
+    let mut take = |key: &str| {
+        let found = dataset.shift_remove(key).filter(|value| !value.is_null());
+        says |= found.is_some();
+        found
+    };
+    let roles = take("roles_to_train");
+    let ends = take("train_on_eos");
+    let turn_ends = take("train_on_eot");
+    let flag = take("message_field_training");
+    let detail = take("message_field_training_detail");
+    if take("eot_tokens").is_some() {
+        draft.otherwise(
+            &at("eot_tokens"),
+            "the end of a turn is found in what the template writes",
+        );
+    }
+    if trains_all {
+        return None;
+    }
+    if !is_chat {
+        return says.then(|| json!({"train": "all"}));
+    }
+    mask.insert(
+        "train".to_owned(),
+        json!(if says { "assistant" } else { "last_assistant" }),
+    );
+    if !says {
+        draft.otherwise(&at("type"), "without roles_to_train, train_on_eos or a field of its own Axolotl trains the last turn alone, and so does this recipe");
+    }
+    if let Some(Value::Array(roles)) = roles {
+        mask.insert("roles".to_owned(), Value::Array(roles));
+    }
+    match turn_ends.or(ends).as_ref().and_then(Value::as_str) {
+        None | Some("turn") => {}
+        Some("none") => drop(mask.insert("end_of_turn".to_owned(), json!(false))),
+        Some(other) => draft.no_equal(
+            &at("train_on_eos"),
+            format!("`{other}`: the end of every trained turn is trained"),
+        ),
+    }
+    for (key, found, own) in [
+        ("message_field_training", flag, "train"),
+        ("message_field_training_detail", detail, "train_detail"),
+    ] {
+        if let Some(name) = found.filter(|name| name != own) {
+            draft.no_equal(&at(key), format!("rows must call it `{own}`, not {name}"));
+        }
+    }
+    Some(Value::Object(mask))
+}
