@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from . import _packmill
@@ -9,6 +10,8 @@ from . import _packmill
 
 def main() -> None:
     """Does what the command line says, and ends the process with its exit code."""
+    # Python's own handler would wait for the command to come back.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_packmill.main(["packmill", *sys.argv[1:]]))
 
 

@@ -1,9 +1,27 @@
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, final
+
+__all__ = [
+    "PROVENANCE_FIELDS",
+    "Samples",
+    "Stream",
+    "Tensor",
+    "__version__",
+    "cache_folder",
+    "check_recipe",
+    "convert",
+    "describe_state",
+    "end_functions",
+    "inspect",
+    "load_recipe",
+    "main",
+    "recipe_schema",
+]
 
 __version__: str
 PROVENANCE_FIELDS: list[str]
 
+@final
 class Tensor:
     """One tensor of a batch, row-major, on the CPU: ``torch.from_dlpack`` and its like take it without a copy."""
 
@@ -20,6 +38,7 @@ class Tensor:
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
+@final
 class Stream:
     """A stream of batches that has been opened."""
 
@@ -47,6 +66,7 @@ class Stream:
     def sources(self) -> list[tuple[str, list[str]]]: ...
     def close(self) -> None: ...
 
+@final
 class Samples:
     """What each record becomes, in corpus order."""
 
@@ -77,5 +97,6 @@ def inspect(
     cache: str | None,
     functions: Sequence[tuple[str | None, str, Callable[[list[bytes]], list[bytes | str | None]]]],
 ) -> tuple[str, str]: ...
-def convert(dialect: str, config: str, world_size: int) -> tuple[str, list[tuple[str, str, str]]]: ...
+def end_functions() -> None: ...
+def convert(dialect: str, config: str, world_size: int | None) -> tuple[str, list[tuple[str, str, str]]]: ...
 def describe_state(text: str) -> tuple[int, int, int, int]: ...

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
+from . import _packmill
 from .errors import RecipeError
 
 #: A record as JSON has it.
@@ -26,7 +27,7 @@ class Formatter:
         function: takes the record, a dict; what it returns must be JSON's types.
         version: to be changed with whatever the function does. With its name it is part of the stream's fingerprint, so that
             states of another version are refused.
-        name: in place of the function's own.
+        name: in place of the function's own, which lambdas, ``functools.partial`` and instances do not have.
     """
 
     function: Callable[[Record], Mapping[str, Any] | None]
@@ -60,54 +61,80 @@ class Chain:
         self.functions = tuple(functions)
 
     def __call__(self, records: list[bytes]) -> list[bytes | str | None]:
-        return [self._one(record) for record in records]
+        answers = []
+        for record in records:
+            if _ending:
+                # No answers at all, which are taken for none, and not for bad records.
+                return []
+            answers.append(self._one(record))
+        return answers
 
     def _one(self, record: bytes) -> bytes | str | None:
-        """The record, None, or as a text what was raised."""
+        """The record, None, or as a text what was raised. Whatever happens is this record's, and no other's."""
         try:
             row: Any = json.loads(record)
-        except ValueError:
+        except (ValueError, RecursionError):
             # packmill's own reader says what is wrong with it, and where.
             return record
+        except BaseException as error:
+            return f"the record raised {type(error).__name__}: {error}"
+        rewritten = None
         for step in self.functions:
             try:
                 if isinstance(step, Filter):
                     if not step.function(row):
                         return None
                     continue
-                row = step.function(row)
+                row, rewritten = step.function(row), step
                 if row is None:
                     return None
-            except Exception as error:
+            except BaseException as error:
                 return f"{_name(step)} raised {type(error).__name__}: {error}"
+        if rewritten is None:
+            return record
         try:
             return json.dumps(row, allow_nan=False).encode("ascii")
-        except (TypeError, ValueError, RecursionError) as error:
-            return f"{_name(self.functions[-1])} returned what is no JSON: {error}"
+        except BaseException as error:
+            return f"{_name(rewritten)} returned what is no JSON: {error}"
+
+
+#: Whether the interpreter is about to end, so that no function is to be called any more.
+_ending = False
+
+
+def end() -> None:
+    """Waits until no thread calls a function, and lets none begin: they would outlive the interpreter."""
+    global _ending
+    _ending = True
+    _packmill.end_functions()
 
 
 def given(functions: Functions) -> list[Given]:
     """What the native part takes."""
     if functions is None:
         return []
-    if isinstance(functions, Mapping):
-        return [_chain(source, own) for source, own in functions.items()]
-    return [_chain(None, functions)]
+    by_source: Mapping[Any, Any] = functions if isinstance(functions, Mapping) else {None: functions}
+    chains = []
+    for source, own in by_source.items():
+        steps = list(own) if isinstance(own, Sequence) else [own]
+        if steps:
+            chains.append(_chain(source, steps))
+    return chains
 
 
-def _chain(source: str | None, functions: Function | Sequence[Function]) -> Given:
-    steps = [functions] if isinstance(functions, (Formatter, Filter)) else list(functions)
+def _chain(source: str | None, steps: list[Function]) -> Given:
     for step in steps:
         if not isinstance(step, (Formatter, Filter)):
             raise RecipeError(
                 f"functions takes packmill.Formatter and packmill.Filter, not {type(step).__name__}: they name a version, which "
                 "a stream's states are compared by"
             )
+        # Two of them would pass for one another.
+        if step.name is None and "<lambda>" in getattr(step.function, "__qualname__", "<lambda>"):
+            raise RecipeError(f"{step.function!r} has no name of its own, which a stream's states are compared by: give name=")
     identity = ", ".join(f"{type(step).__name__.lower()} {_name(step)} {step.version}" for step in steps)
     return source, identity, Chain(steps)
 
 
 def _name(step: Function) -> str:
-    function = step.function
-    own = getattr(function, "__qualname__", type(function).__qualname__)
-    return step.name or f"{getattr(function, '__module__', '')}.{own}"
+    return step.name or f"{getattr(step.function, '__module__', '')}.{getattr(step.function, '__qualname__', '')}"

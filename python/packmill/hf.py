@@ -105,7 +105,6 @@ def with_loader(trainer_class: type) -> Any:
                 )
             attention = getattr(self.model.config, "_attn_implementation", None) or ""
             self.packmill_flat = "flash" in attention if flat is None else flat
-            self.add_callback(_saver(loader))
 
         def get_train_dataloader(self) -> TrainerBatches:
             return TrainerBatches(self.packmill_loader, flat=self.packmill_flat)
@@ -129,6 +128,14 @@ def with_loader(trainer_class: type) -> Any:
                     dataloader, description, *rest, metric_key_prefix=metric_key_prefix, **keywords
                 )
             return _evaluated(self, dataloader, metric_key_prefix)
+
+        def _save_checkpoint(self, model: Any, trial: Any, *rest: Any, **keywords: Any) -> Any:
+            # Not in on_save, which comes after older checkpoints are gone: a kill between would leave none with all states.
+            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            write_state(folder, self.packmill_loader, self.state.global_step)
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.barrier()
+            return super()._save_checkpoint(model, trial, *rest, **keywords)
 
         def train(self, resume_from_checkpoint: Any = None, **keywords: Any) -> Any:
             if resume_from_checkpoint is True:
@@ -230,19 +237,6 @@ def _evaluated(trainer: Any, batches: TrainerBatches, prefix: str) -> Any:
     metrics = {f"{prefix}_loss": token_mean(losses)}
     nothing: Any = None
     return EvalLoopOutput(predictions=nothing, label_ids=None, metrics=metrics, num_samples=rows)
-
-
-def _saver(loader: Loader) -> Any:
-    from transformers import TrainerCallback
-
-    class SaveState(TrainerCallback):
-        """Writes this rank's state into each checkpoint, by the trainer's step."""
-
-        def on_save(self, args: Any, state: Any, control: Any, **keywords: Any) -> None:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_state(folder, loader, state.global_step)
-
-    return SaveState()
 
 
 def write_state(folder: str | os.PathLike[str], loader: Loader, step: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import _packmill, ranks
+from . import _packmill, functions as _functions, ranks
 from .datasets import files_of
 from .errors import CheckpointError, PackmillWarning, RecipeError, UsageError
 from .functions import Functions, given
@@ -136,12 +135,7 @@ class Loader:
         if not isinstance(keys, Mapping):
             raise RecipeError("from_dataset takes a recipe as a mapping or packmill.Recipe: its sources are the data set")
         own = {"name": "dataset", **(source or {}), "paths": files_of(dataset, cache)}
-        # Overrides come with the recipe, not after it: it may be no whole one by itself.
-        known = inspect.signature(cls.__init__).parameters
-        overrides = {key: value for key, value in options.items() if key not in known}
-        arguments = {key: value for key, value in options.items() if key in known}
-        whole = {**keys, **plain(overrides), "sources": [own]}
-        return cls(whole, cache=cache, **arguments)
+        return cls({**keys, "sources": [own]}, cache=cache, **options)
 
     # What it is
 
@@ -195,6 +189,10 @@ class Loader:
         index = self._epoch_index(ends)
         steps = ends[index][1] if index < len(ends) else ends[-1][1]
         return steps * self.micro_batches
+
+    def __bool__(self) -> bool:
+        # Without it, `if loader` would ask for the length.
+        return True
 
     def __enter__(self) -> Loader:
         return self
@@ -483,7 +481,9 @@ def _not_in_workers() -> None:
 
 
 def _close_all() -> None:
-    """Ends the threads of loaders that are still there at the interpreter's end: they may be waiting for Python."""
+    """Ends the threads of loaders that are still there at the interpreter's end, and calls of functions: they may be waiting
+    for Python, or in it."""
+    _functions.end()
     for loader in list(_live):
         if loader._process == os.getpid():
             loader.close()

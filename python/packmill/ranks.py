@@ -35,6 +35,12 @@ def resolve(
     return rank, world_size
 
 
+def found() -> int | None:
+    """The world size of ``torch.distributed`` or of the environment, where there is one."""
+    there = _of_torch() or _of_environment()
+    return None if there is None else there[1]
+
+
 def _of_mesh(mesh: tuple[Any, Sequence[str]]) -> tuple[int, int]:
     try:
         device_mesh, names = mesh

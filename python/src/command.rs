@@ -5,17 +5,18 @@ use crate::functions::{self, Given};
 use crate::recipe;
 use crate::waiting::interruptible;
 use packmill::cli::{Colour, inspected};
-use packmill::recipe::convert::{About, Beside, Dialect};
+use packmill::recipe::convert::{About, Beside, Dialect, Keys};
 use packmill::{Error, Kind, Stage};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The `packmill` command: does what the arguments say, the first of which is the program's name, and gives the exit code.
 #[pyfunction]
-pub(crate) fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
-    py.detach(|| packmill::cli::main(arguments.into_iter().map(Into::into)))
+pub(crate) fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+    py.detach(|| packmill::cli::main(arguments))
 }
 
 /// The folder for spools and counted lengths.
@@ -40,8 +41,8 @@ pub(crate) fn inspect(
     functions: Given,
 ) -> PyResult<(String, String)> {
     let recipe = recipe::read(py, recipe, folder)?;
-    interruptible(py, move |_| {
-        let functions = functions::started(functions)?;
+    interruptible(py, move |wanted| {
+        let functions = functions::started(functions, &wanted)?;
         let cache = cache.map(PathBuf::from);
         let shown = |colour| {
             inspected(
@@ -66,7 +67,7 @@ pub(crate) fn convert(
     py: Python<'_>,
     dialect: &str,
     config: &str,
-    world_size: u64,
+    world_size: Option<u64>,
 ) -> PyResult<(String, Vec<Noted>)> {
     let dialect = match dialect {
         "trl" => Dialect::Trl,
@@ -87,8 +88,9 @@ pub(crate) fn convert(
         return Err(PyValueError::new_err("a configuration is a mapping"));
     };
     let beside = Beside {
-        world_size: Some(world_size),
+        world_size,
         dataset_info: None,
+        keys: Keys::All,
     };
     let converted = packmill::recipe::convert::convert(dialect, &config, &beside);
     let notes = converted

@@ -1,14 +1,34 @@
 //! Python functions over records: one thread that calls them, which the workers ask.
 
+use crate::waiting::Wanted;
 use packmill::pipeline::{RowFunction, RowFunctions};
 use packmill::{Error, Kind, Result, Stage};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Records that are given to Python at a time, at most.
 const MOST_AT_A_TIME: usize = 256;
+
+/// Whether the interpreter is about to end. Held for reading by threads while they are in Python, which they must have left
+/// before it ends: a thread that is in it then is ended where it stands, and the process with it.
+static ENDING: RwLock<bool> = RwLock::new(false);
+
+/// Does `work` in Python, unless the interpreter is about to end.
+fn in_python<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
+    let ending = ENDING.read().unwrap_or_else(PoisonError::into_inner);
+    match *ending {
+        true => None,
+        false => Python::try_attach(work),
+    }
+}
+
+/// Waits until no thread calls a function, and lets none begin.
+#[pyfunction]
+pub(crate) fn end_functions(py: Python<'_>) {
+    py.detach(|| *ENDING.write().unwrap_or_else(PoisonError::into_inner) = true);
+}
 
 /// What Python made of a record: the record to read, none where it is left out, or what was raised.
 type Answer = std::result::Result<Option<Vec<u8>>, String>;
@@ -23,6 +43,8 @@ struct Request {
 struct PythonFunction {
     identity: String,
     requests: Mutex<Sender<Request>>,
+    /// Of a loader that is closed nobody waits for what is left of the workers' records.
+    wanted: Wanted,
 }
 
 impl RowFunction for PythonFunction {
@@ -31,6 +53,7 @@ impl RowFunction for PythonFunction {
     }
 
     fn apply(&self, record: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.wanted.check()?;
         let (answer, answered) = sync_channel(1);
         let record = record.to_vec();
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,11 +78,11 @@ impl RowFunction for PythonFunction {
 /// from a list of records to a list of a record, None, or the text of what was raised, each.
 pub(crate) type Given = Vec<(Option<String>, String, Py<PyAny>)>;
 
-/// Starts a thread for each of them.
-pub(crate) fn started(given: Given) -> Result<RowFunctions> {
+/// Starts a thread for each of them, which are called as long as they are wanted.
+pub(crate) fn started(given: Given, wanted: &Wanted) -> Result<RowFunctions> {
     let mut functions = RowFunctions::default();
     for (source, identity, callable) in given {
-        let function: Arc<dyn RowFunction> = Arc::new(start(identity, callable)?);
+        let function: Arc<dyn RowFunction> = Arc::new(start(identity, callable, wanted.clone())?);
         functions = match source {
             Some(source) => functions.over(source, function),
             None => functions.over_all(function),
@@ -68,18 +91,21 @@ pub(crate) fn started(given: Given) -> Result<RowFunctions> {
     Ok(functions)
 }
 
-fn start(identity: String, callable: Py<PyAny>) -> Result<PythonFunction> {
+fn start(identity: String, callable: Py<PyAny>, wanted: Wanted) -> Result<PythonFunction> {
     let (requests, queue) = channel();
     let thread = std::thread::Builder::new().name("packmill-python".to_owned());
     let spawned = thread.spawn(move || {
         serve(&queue, &callable);
-        // Python's object may only go while Python is there to let it go.
-        let _ = Python::try_attach(move |_| drop(callable));
+        // Python's object may only go while Python is there to let it go; else it goes with the process.
+        let mut callable = Some(callable);
+        in_python(|_| drop(callable.take()));
+        std::mem::forget(callable);
     });
     match spawned {
         Ok(_) => Ok(PythonFunction {
             identity,
             requests: Mutex::new(requests),
+            wanted,
         }),
         Err(error) => Err(Error::new(
             Kind::Io,
@@ -100,15 +126,31 @@ fn serve(queue: &Receiver<Request>, callable: &Py<PyAny>) {
         }
         let records = requests.iter().map(|request| request.record.as_slice());
         let records: Vec<&[u8]> = records.collect();
-        let Some(answers) = Python::try_attach(|py| call(py, callable, &records)) else {
-            // The interpreter is going down, and nobody waits for records any more.
+        let Some(answers) = in_python(|py| asked(py, callable, &records)).flatten() else {
+            // Whoever waits for an answer learns that there is none.
             return;
         };
-        let mut answers = answers.unwrap_or_else(|raised| vec![Err(raised); requests.len()]);
-        answers.resize_with(requests.len(), || Err("no answer came".to_owned()));
         for (request, answer) in requests.into_iter().zip(answers) {
             // Whoever asked may have been ended.
             let _ = request.answer.send(answer);
+        }
+    }
+}
+
+/// An answer for each record; none where Python gives none any more, since it is about to end. Where all together cannot be
+/// answered, as for want of memory, each is asked for alone: what is wrong with one is no matter of the others.
+fn asked(py: Python<'_>, callable: &Py<PyAny>, records: &[&[u8]]) -> Option<Vec<Answer>> {
+    match call(py, callable, records) {
+        Ok(answers) if answers.len() == records.len() => Some(answers),
+        Ok(answers) if answers.is_empty() => None,
+        _ => {
+            let alone = records.iter().map(|record| {
+                match call(py, callable, std::slice::from_ref(record)) {
+                    Ok(answers) => answers.into_iter().next(),
+                    Err(raised) => Some(Err(raised)),
+                }
+            });
+            alone.collect()
         }
     }
 }

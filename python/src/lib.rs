@@ -46,6 +46,7 @@ fn _packmill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(recipe::check_recipe, module)?)?;
     module.add_function(wrap_pyfunction!(recipe::recipe_schema, module)?)?;
     module.add_function(wrap_pyfunction!(stream::describe_state, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::end_functions, module)?)?;
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
     module.add_function(wrap_pyfunction!(command::cache_folder, module)?)?;
     module.add_function(wrap_pyfunction!(command::inspect, module)?)?;

@@ -3,7 +3,7 @@
 use crate::errors::{guarded, raise};
 use crate::functions::{self, Given};
 use crate::recipe;
-use crate::waiting::interruptible;
+use crate::waiting::{Wanted, interruptible};
 use packmill::pipeline::{Model, Sample, Side};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[pyclass(frozen, module = "packmill._packmill")]
 pub(crate) struct Samples {
     samples: Mutex<Option<packmill::pipeline::Samples>>,
+    wanted: Wanted,
     /// The process that its threads are in.
     process: u32,
 }
@@ -32,18 +33,20 @@ impl Samples {
     ) -> PyResult<Samples> {
         let recipe = recipe::read(py, recipe, folder)?;
         let side = if eval_side { Side::Eval } else { Side::Train };
-        let samples = interruptible(py, move |wanted| {
-            let functions = functions::started(functions)?;
+        let (samples, wanted) = interruptible(py, move |wanted| {
+            let functions = functions::started(functions, &wanted)?;
             let model = Arc::new(Model::with_functions(&recipe, &functions)?);
             wanted.check()?;
             let cache = match cache {
                 Some(cache) => PathBuf::from(cache),
                 None => packmill::read::cache_folder()?,
             };
-            packmill::pipeline::Samples::open_side(&recipe, &model, &cache, side)
+            let samples = packmill::pipeline::Samples::open_side(&recipe, &model, &cache, side)?;
+            Ok((samples, wanted))
         })?;
         Ok(Samples {
             samples: Mutex::new(Some(samples)),
+            wanted,
             process: std::process::id(),
         })
     }
@@ -53,6 +56,8 @@ impl Samples {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        // Before a sample is taken, which would be lost.
+        py.check_signals()?;
         let next = py.detach(|| {
             guarded(|| {
                 let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +73,6 @@ impl Samples {
                 Ok(Some((source, shard, sample)))
             })
         });
-        py.check_signals()?;
         match next.map_err(|error| raise(py, &error))? {
             Some((source, shard, sample)) => dict(py, &source, &shard, &sample).map(Some),
             None => Ok(None),
@@ -84,6 +88,7 @@ impl Drop for Samples {
             std::mem::forget(samples.unwrap_or_else(PoisonError::into_inner).take());
             return;
         }
+        self.wanted.end();
         let samples = self.samples.get_mut();
         let mut samples = samples.unwrap_or_else(PoisonError::into_inner).take();
         // Its threads may be waiting for the interpreter, in a function over records.

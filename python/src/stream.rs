@@ -25,6 +25,7 @@ const STEPS_KEPT: usize = 64;
 pub(crate) struct Stream {
     live: Mutex<Option<Live>>,
     stop: StopHandle,
+    wanted: Wanted,
     /// The process that its threads are in. A fork has none of them.
     process: u32,
 }
@@ -106,7 +107,7 @@ impl Stream {
         functions: Given,
     ) -> PyResult<Stream> {
         let recipe = recipe::read(py, recipe, folder)?;
-        let loader = interruptible(py, move |wanted| {
+        let (loader, wanted) = interruptible(py, move |wanted| {
             let options = Options {
                 rank: Rank {
                     number: rank,
@@ -119,10 +120,11 @@ impl Stream {
                 resume: resumed(&states)?,
                 functions,
             };
-            build(recipe, options, wanted)
+            Ok((build(recipe, options, &wanted)?, wanted))
         })?;
         Ok(Stream {
             stop: loader.stop_handle(),
+            wanted,
             live: Mutex::new(Some(Live {
                 loader,
                 steps: VecDeque::new(),
@@ -254,6 +256,7 @@ impl Stream {
     /// Ends the stream's threads and waits for them. Tensors that were handed out stay.
     fn close(&self, py: Python<'_>) {
         if self.is_own() {
+            self.wanted.end();
             self.stop.stop();
             py.detach(|| drop(self.lock().take()));
         }
@@ -283,6 +286,7 @@ impl Drop for Stream {
             std::mem::forget(live.take());
             return;
         }
+        self.wanted.end();
         self.stop.stop();
         let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
         let live = live.take();
@@ -298,13 +302,14 @@ fn closed() -> Error {
     Error::new(Kind::Internal, Stage::Channel, "the loader was closed")
 }
 
-fn build(recipe: packmill::Recipe, options: Options, wanted: Wanted) -> Result<Loader> {
-    let functions = functions::started(options.functions)?;
+fn build(recipe: packmill::Recipe, options: Options, wanted: &Wanted) -> Result<Loader> {
+    let functions = functions::started(options.functions, wanted)?;
     let model = Model::with_functions(&recipe, &functions)?;
     wanted.check()?;
+    let counted = wanted.clone();
     let mut builder = Loader::builder(recipe)
         .model(Arc::new(model))
-        .counting(move |_| wanted.check())
+        .counting(move |_| counted.check())
         .rank(options.rank)
         .width(options.width)
         .side(options.side);

@@ -16,6 +16,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Wanted(Arc<AtomicBool>);
 
 impl Wanted {
+    /// From now on it is not.
+    pub(crate) fn end(&self) {
+        self.0.store(true, Relaxed);
+    }
+
     /// An error once it is not.
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.load(Relaxed) {
@@ -23,7 +28,7 @@ impl Wanted {
             true => Err(Error::new(
                 Kind::Internal,
                 Stage::Recipe,
-                "opening was interrupted",
+                "it was interrupted, or closed",
             )),
         }
     }
@@ -59,7 +64,9 @@ pub(crate) fn interruptible<T: Send + 'static>(
             Ok(made) => return made.map_err(|error| raise(py, &error)),
             Err(RecvTimeoutError::Timeout) => {
                 if let Err(interrupt) = py.check_signals() {
-                    wanted.0.store(true, Relaxed);
+                    wanted.end();
+                    // It may have been made by now, and its threads may be waiting for the interpreter.
+                    py.detach(move || drop(waited));
                     return Err(interrupt);
                 }
             }

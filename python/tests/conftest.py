@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Any
 
 import pytest
 
+# The models are too small for more, and threads that wait for each other are slow where something else runs.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 TEMPLATE = """{%- for message in messages -%}
 <|im_start|>{{ message.role }}
-{% if message.role == "assistant" %}{% generation %}{{ message.content }}<|im_end|>{% endgeneration %}{% else %}{{ message.content }}<|im_end|>{% endif %}
+{% if message.role == "assistant" -%}
+{% generation %}{{ message.content }}<|im_end|>{% endgeneration %}
+{%- else %}{{ message.content }}<|im_end|>{% endif %}
 {% endfor -%}"""
 
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
@@ -34,7 +40,7 @@ def write_tokenizer(folder: Path) -> Path:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     added = [{"id": 256 + index, "content": token, **flags} for index, token in enumerate(SPECIAL)]
     step = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -85,20 +91,20 @@ def write_chats(path: Path, count: int, seed: int = 1) -> Path:
     return path
 
 
-def model(**options: Any) -> Any:
-    """A Qwen3 of two layers and random weights, in fp32."""
+def model(*, layers: int = 2, width: int = 64, **options: Any) -> Any:
+    """A Qwen3 of random weights, in fp32."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     config = transformers.Qwen3Config(
         vocab_size=259,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=width // 4,
         max_position_embeddings=4096,
         attn_implementation="sdpa",
         # With a cache, models do not look for segments.
@@ -116,6 +122,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_chats(folder / "chats-0.jsonl", 150, 1)
     write_chats(folder / "chats-1.jsonl", 150, 2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def few(corpus: Path, recipe: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The same recipe over 40 chats."""
+    path = write_chats(corpus / "few.jsonl", 40)
+
+    def make(**keys: Any) -> dict[str, Any]:
+        return recipe(**{"sources": [{"name": "chats", "paths": [str(path)]}], **keys})
+
+    return make
 
 
 @pytest.fixture(scope="session")

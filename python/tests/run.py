@@ -10,11 +10,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import venv
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+#: The versions that the tests were written with.
+CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
 
 
 def environment(folder: Path) -> Path:
@@ -22,21 +26,22 @@ def environment(folder: Path) -> Path:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = sorted([*project["dependencies"], *project["optional-dependencies"]["test"]])
     stamp = folder / "packmill-needs.txt"
-    wanted = "\n".join([sys.version, *needed])
+    wanted = "\n".join([sys.version, *needed, CONSTRAINTS.read_text(encoding="utf-8")])
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"making an environment in {folder}", flush=True)
-        venv.create(folder, clear=True, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needed], check=True
-        )
+        try:
+            venv.create(folder, clear=True, with_pip=True)
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--constraint", CONSTRAINTS, *needed], check=True)
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"no environment for the Python tests: {error}. It needs Python's venv module and a package index.")
         stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
 def staged(folder: Path, library: Path) -> Path:
     """A folder with the package as a wheel has it: its modules, and the native part."""
-    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(PROJECT / "packmill", folder / "packmill", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     shutil.copy2(library, folder / "packmill" / "_packmill.abi3.so")
     return folder
@@ -52,9 +57,14 @@ def main() -> int:
     python = environment(work / "environment")
     if arguments.library is None:
         return 0
-    package = staged(work / "package", arguments.library.resolve())
+    with tempfile.TemporaryDirectory(prefix="package-", dir=work) as folder:
+        return tested(python, staged(Path(folder), arguments.library.resolve()), arguments.rest)
+
+
+def tested(python: Path, package: Path, rest: list[str]) -> int:
+    """Runs pytest; its exit code."""
     path = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [python, "-m", "pytest", "-q", str(PROJECT / "tests"), *arguments.rest]
+    command = [python, "-m", "pytest", "-q", str(PROJECT / "tests"), *rest]
     # Not in the project's folder, whose own `packmill` has no native part.
     return subprocess.run(command, cwd=package, env={**os.environ, "PYTHONPATH": path}).returncode
 

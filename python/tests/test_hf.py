@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
+import children
 import packmill
 import packmill.torch
-from packmill import Loader, UsageError
 from conftest import model
+from packmill import Loader, UsageError, hf
 
 Make = Callable[..., dict[str, Any]]
-
-transformers = pytest.importorskip("transformers")
-hf = pytest.importorskip("packmill.hf")
 
 
 def arguments(folder: Path, **options: Any) -> Any:
@@ -43,6 +40,12 @@ def losses(trainer: Any) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
+def epoch_lengths(loader: Loader) -> list[int]:
+    outlook = loader.open()._live().outlook()
+    assert outlook is not None
+    return outlook[1]
+
+
 def test_trainer_trains_on_the_rows_and_goes_on_exactly(recipe: Make, cache: Path, tmp_path: Path) -> None:
     keys = recipe(
         epochs=None, pack={"sequence_length": 256}, batch={"rows": 2, "step_rows": 4}, split={"fraction": 0.1}
@@ -51,7 +54,8 @@ def test_trainer_trains_on_the_rows_and_goes_on_exactly(recipe: Make, cache: Pat
 
     def trainer(folder: str, **options: Any) -> Any:
         args = arguments(tmp_path / folder, **options)
-        return Trainer(model=model(attention_dropout=0.1), args=args, loader=Loader(keys, cache=cache))
+        net = model(layers=1, width=16, attention_dropout=0.1)
+        return Trainer(model=net, args=args, loader=Loader(keys, cache=cache))
 
     whole = trainer("whole")
     whole.train()
@@ -67,6 +71,25 @@ def test_trainer_trains_on_the_rows_and_goes_on_exactly(recipe: Make, cache: Pat
         trainer("whole").train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
     with pytest.raises(packmill.CheckpointError, match="no checkpoint"):
         trainer("empty").train(resume_from_checkpoint=True)
+
+
+def test_states_are_there_before_older_checkpoints_go(
+    recipe: Make, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a kill between the two would leave no checkpoint to go on from."""
+    keys = recipe(epochs=None, pack={"sequence_length": 256}, batch={"rows": 2, "step_rows": 4})
+    removed: list[str] = []
+
+    def remove(path: Any, *_: Any, **__: Any) -> None:
+        newest = max((tmp_path.glob("checkpoint-*")), key=lambda folder: int(folder.name.split("-")[1]))
+        assert len(hf.read_states(newest)) == 1
+        removed.append(Path(path).name)
+
+    monkeypatch.setattr("shutil.rmtree", remove)
+    args = arguments(tmp_path, save_total_limit=1)
+    net = model(layers=1, width=16)
+    hf.with_loader(transformers.Trainer)(model=net, args=args, loader=Loader(keys, cache=cache)).train()
+    assert removed
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -87,7 +110,7 @@ def test_the_evaluations_loss_is_the_token_mean(
         loader = Loader(keys, cache=cache)
         filling = [batch["num_label_tokens"] for batch in loader.eval()]
     assert filling[-1] == 0, filling
-    net = model()
+    net = model(layers=1, width=16)
     args = arguments(tmp_path, eval_strategy="steps", eval_steps=3)
     trainer = hf.with_loader(transformers.Trainer)(model=net, args=args, loader=loader, flat=flat)
     found = trainer.evaluate()["eval_loss"]
@@ -102,33 +125,33 @@ def test_the_evaluations_loss_is_the_token_mean(
     assert [entry["step"] for entry in evaluated] == [3, 6]
 
 
-def test_epochs_of_other_lengths_are_trained_whole(recipe: Make, cache: Path, tmp_path: Path) -> None:
-    keys = recipe(plan="global", epochs=4, pack={"sequence_length": 512}, batch={"rows": 1, "step_rows": 2})
+def test_epochs_of_other_lengths_are_trained_whole(few: Make, cache: Path, tmp_path: Path) -> None:
+    keys = few(plan="global", epochs=4, pack={"sequence_length": 512}, batch={"rows": 1, "step_rows": 2})
     for seed in range(40):
         loader = Loader({**keys, "seed": seed}, cache=cache)
-        lengths = loader.open()._stream.outlook()[1]
+        lengths = epoch_lengths(loader)
         if len(set(lengths)) > 1:
             break
         loader.close()
     assert len(set(lengths)) > 1
     args = arguments(tmp_path, save_strategy="no")
     args.max_steps = -1
-    trainer = hf.with_loader(transformers.Trainer)(model=model(), args=args, loader=loader)
+    trainer = hf.with_loader(transformers.Trainer)(model=model(layers=1, width=16), args=args, loader=loader)
     trainer.train()
     assert trainer.state.global_step == sum(lengths)
-    assert loader.progress()["ledger"]["chats"]["records"]["delivered"] == 1200
+    assert loader.progress()["ledger"]["chats"]["records"]["delivered"] == 4 * 40
 
 
-def test_a_global_plan_gives_the_trainer_its_length(recipe: Make, cache: Path, tmp_path: Path) -> None:
-    keys = recipe(plan="global", epochs=2, pack={"sequence_length": 2048}, batch={"rows": 2, "step_rows": 4})
+def test_a_global_plan_gives_the_trainer_its_length(few: Make, cache: Path, tmp_path: Path) -> None:
+    keys = few(plan="global", epochs=2, pack={"sequence_length": 512}, batch={"rows": 2, "step_rows": 4})
     loader = Loader(keys, cache=cache)
-    steps = sum(loader.open()._stream.outlook()[1])
+    steps = sum(epoch_lengths(loader))
     args = arguments(tmp_path, num_train_epochs=2)
     args.max_steps = -1
-    trainer = hf.with_loader(transformers.Trainer)(model=model(), args=args, loader=loader)
+    trainer = hf.with_loader(transformers.Trainer)(model=model(layers=1, width=16), args=args, loader=loader)
     trainer.train()
     assert trainer.state.global_step == steps
-    assert loader.progress()["ledger"]["chats"]["records"]["delivered"] == 600
+    assert loader.progress()["ledger"]["chats"]["records"]["delivered"] == 2 * 40
 
 
 def test_flat_batches_say_where_segments_are(recipe: Make, cache: Path) -> None:
@@ -179,62 +202,63 @@ def test_a_model_that_takes_means_of_its_own_is_refused(recipe: Make, cache: Pat
         hf.with_loader(transformers.Trainer)(model=net, args=arguments(tmp_path), loader=loader)
 
 
-SFT = """
-import json, os, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import torch, transformers, trl
-import packmill, packmill.hf
-from conftest import model
+def fine_tune(keys: dict[str, Any], folder: str, cache: str, resume: bool, kill: int) -> None:
+    """20 steps of SFTTrainer on this rank, which ends itself after step ``kill``."""
+    import trl
 
-keys, folder, cache, resume, kill = json.loads(sys.argv[1])
+    class Kill(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == kill:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-class Kill(transformers.TrainerCallback):
-    def on_step_end(self, args, state, control, **_):
-        if kill and state.global_step == kill:
-            os.kill(os.getpid(), 9)
-
-args = trl.SFTConfig(output_dir=folder, max_steps=20, logging_steps=1, save_steps=5, gradient_accumulation_steps=2,
-    report_to=[], use_cpu=True, disable_tqdm=True, bf16=False, gradient_checkpointing=False, seed=3)
-rank, world = args.process_index, args.world_size
-loader = packmill.Loader(keys, rank=rank, world_size=world, cache=cache)
-tokenizer = transformers.AutoTokenizer.from_pretrained(keys["tokenizer"])
-trainer = packmill.hf.with_loader(trl.SFTTrainer)(
-    model=model(attention_dropout=0.1), args=args, loader=loader, processing_class=tokenizer, callbacks=[Kill()])
-trainer.train(resume_from_checkpoint=resume)
-if rank == 0:
-    losses = [[e["step"], e["loss"]] for e in trainer.state.log_history if "loss" in e]
-    Path(folder, "losses.json").write_text(json.dumps(losses))
-if torch.distributed.is_initialized():
-    torch.distributed.destroy_process_group()
-"""
+    args = trl.SFTConfig(
+        output_dir=folder,
+        max_steps=20,
+        logging_steps=1,
+        save_steps=5,
+        gradient_accumulation_steps=2,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        seed=3,
+    )
+    trainer = hf.with_loader(trl.SFTTrainer)(
+        model=model(layers=1, width=32, attention_dropout=0.1),
+        args=args,
+        loader=Loader(keys, rank=args.process_index, world_size=args.world_size, cache=cache),
+        processing_class=transformers.AutoTokenizer.from_pretrained(keys["tokenizer"]),
+        callbacks=[Kill()],
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    if args.process_index == 0:
+        steps = [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+        Path(folder, "losses.json").write_text(json.dumps(steps))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_sfttrainer_killed_goes_on_bit_for_bit(
-    recipe: Make, cache: Path, tmp_path: Path, ranks: int
-) -> None:
-    pytest.importorskip("trl")
-    keys = recipe(
-        epochs=None, pack={"sequence_length": 256}, batch={"rows": 2, "step_rows": 4 * ranks}
-    )
-    program = tmp_path / "train.py"
-    program.write_text(SFT.format(tests=str(Path(__file__).parent)))
-    start = [sys.executable]
-    if ranks > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+def test_sfttrainer_killed_goes_on_bit_for_bit(recipe: Make, cache: Path, tmp_path: Path, ranks: int) -> None:
+    keys = recipe(epochs=None, pack={"sequence_length": 256}, batch={"rows": 2, "step_rows": 4 * ranks})
 
-    def train(folder: str, resume: bool, kill: int) -> int:
-        given = json.dumps([keys, str(tmp_path / folder), str(cache), resume, kill])
-        return subprocess.run(
-            [*start, str(program), given], timeout=600, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        ).returncode
+    def begin(name: str, resume: bool, kill: int) -> list[Any]:
+        log = tmp_path / f"{name}-{resume}.log"
+        given = (keys, str(tmp_path / name), str(cache), resume, kill)
+        return children.start_ranks(ranks, fine_tune, *given, log=log)
 
-    assert train("whole", False, 0) == 0
-    ended = train("killed", False, 13)
-    assert ended == (-signal.SIGKILL if ranks == 1 else 1)
+    def logs() -> str:
+        return "\n".join(path.read_text() for path in tmp_path.glob("*.log*"))
+
+    undisturbed, killed = begin("whole", False, 0), begin("killed", False, 13)
+    codes = children.ended(killed)
+    # The other rank may miss the first before it ends itself.
+    assert -signal.SIGKILL in codes and 0 not in codes and None not in codes, logs()
     assert not (tmp_path / "killed" / "losses.json").exists()
-    assert train("killed", True, 0) == 0
-    whole, again = (json.loads((tmp_path / f / "losses.json").read_text()) for f in ("whole", "killed"))
+    assert (tmp_path / "killed" / "checkpoint-10").exists() and not (tmp_path / "killed" / "checkpoint-15").exists()
+    again = begin("killed", True, 0)
+    assert children.ended(undisturbed + again) == [0] * 2 * ranks, logs()
+    whole, rest = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("whole", "killed"))
     assert [step for step, _ in whole] == list(range(1, 21))
-    assert [entry for entry in again if entry[0] > 10] == whole[10:]
+    assert [entry for entry in rest if entry[0] > 10] == whole[10:]

@@ -117,7 +117,8 @@ def test_all_ranks_states_go_on_with_any_number_of_ranks(
 
     whole = rows(loader(0, 1))
     for before, after in [(2, 4), (4, 1), (1, 2), (2, 2)]:
-        states, had = [], {}
+        states = []
+        had: dict[int, list[tuple[int, ...]]] = {}
         for rank in range(before):
             first = loader(rank, before)
             iterator = iter(first)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import flex_attention
 from torch.utils._pytree import tree_map
 
+import children
 import packmill
 import packmill.torch as pt
 from conftest import model
@@ -19,8 +19,6 @@ from packmill import Loader
 from test_loader import provenance, same
 
 Make = Callable[..., dict[str, Any]]
-
-pytest.importorskip("transformers")
 
 
 def segments(batch: dict[str, Any]) -> list[slice]:
@@ -30,7 +28,7 @@ def segments(batch: dict[str, Any]) -> list[slice]:
 
 
 def test_packed_rows_give_the_losses_and_gradients_of_their_samples(recipe: Make, cache: Path) -> None:
-    net = model()
+    net = model(width=32)
     for seed in range(50):
         keys = recipe(seed=seed, pack={"sequence_length": 512})
         with Loader(keys, cache=cache) as loader:
@@ -86,10 +84,9 @@ def test_masks_are_the_segments(recipe: Make, cache: Path) -> None:
     assert torch.equal(mask[:, 0], naive)
     added = pt.sdpa_mask(batch, dtype=torch.float32)
     assert torch.equal(added == 0, mask)
-    flex = pytest.importorskip("torch.nn.attention.flex_attention")
     query, key, value = torch.randn(3, 2, 2, 256, 16)
     blocks = pt.flex_mask(batch)
-    ours = flex.flex_attention(query, key, value, block_mask=blocks)
+    ours = flex_attention.flex_attention(query, key, value, block_mask=blocks)
     theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -151,22 +148,16 @@ def test_on_a_gpu_to_device_gives_the_same_batches(recipe: Make, cache: Path) ->
     assert len(plain) == len(back) and all(same(one, other) for one, other in zip(plain, back))
 
 
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
+def on_two_ranks(folder: Path, work: Callable[..., None], *arguments: Any) -> None:
     """Runs ``work(rank, …)`` in two processes of a gloo group."""
-    torch.multiprocessing.spawn(run, (work, port(), arguments), nprocs=2, join=True)
+    codes = children.ended(children.start_ranks(2, in_group, work, arguments, log=folder / "log"))
+    assert codes == [0, 0], "\n".join(path.read_text() for path in folder.glob("log-*"))
 
 
-def run(rank: int, work: Callable[..., None], at: int, arguments: tuple[Any, ...]) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(at))
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+def in_group(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    torch.distributed.init_process_group("gloo")
     try:
-        work(rank, *arguments)
+        work(torch.distributed.get_rank(), *arguments)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -195,9 +186,9 @@ def gather(rank: int, keys: dict[str, Any], cache: str) -> None:
         apart.check_peers(None)
 
 
-def test_ranks_gather_their_states(recipe: Make, cache: Path) -> None:
+def test_ranks_gather_their_states(recipe: Make, cache: Path, tmp_path: Path) -> None:
     keys = recipe(epochs=None, batch={"rows": 1, "step_rows": 2})
-    on_two_ranks(gather, keys, str(cache))
+    on_two_ranks(tmp_path, gather, keys, str(cache))
 
 
 def fail(rank: int, good: dict[str, Any], bad: dict[str, Any], cache: str) -> None:
@@ -218,4 +209,5 @@ def test_one_ranks_error_is_everyones(recipe: Make, corpus: Path, tmp_path: Path
     text[40] = '{"messages": 7}'
     (tmp_path / "bad.jsonl").write_text("\n".join(text))
     sources = [{"name": "bad", "paths": [str(tmp_path / "bad.jsonl")]}]
-    on_two_ranks(fail, recipe(epochs=None), recipe(sources=sources, shuffle=False, lanes=1), str(cache))
+    bad = recipe(sources=sources, shuffle=False, lanes=1)
+    on_two_ranks(tmp_path, fail, recipe(epochs=None), bad, str(cache))

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &args::Convert) -> Result<()> {
     let beside = Beside {
         world_size: args.world_size,
         dataset_info: dataset_info(args, &config)?,
+        ..Beside::default()
     };
     let converted = convert(dialect, &config, &beside);
     stdio::print(format_args!(

@@ -3,7 +3,7 @@
 use crate::pipeline::{Loader, StopHandle};
 use anyhow::{Context, Result};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 /// Exit code of a process that an interrupt ended, as shells count it.
@@ -24,16 +24,29 @@ struct Shared {
     raised: AtomicBool,
 }
 
+/// What Ctrl-C is for, of the command that runs, or ran last.
+static CURRENT: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+
+fn raise() {
+    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    match current
+        .as_ref()
+        .and_then(|heard| Some((heard, heard.stream.get()?)))
+    {
+        Some((heard, stream)) if !heard.raised.swap(true, Relaxed) => stream.stop(),
+        _ => std::process::exit(INTERRUPTED),
+    }
+}
+
 impl Interrupt {
     /// Listens. Until there is a stream, Ctrl-C ends the process; a second one does so at any time.
     pub(crate) fn listen() -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        let heard = Arc::clone(&shared);
-        ctrlc::set_handler(move || match heard.stream.get() {
-            Some(stream) if !heard.raised.swap(true, Relaxed) => stream.stop(),
-            _ => std::process::exit(INTERRUPTED),
-        })
-        .context("cannot listen for Ctrl-C")?;
+        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.replace(Arc::clone(&shared)).is_none() {
+            // A process has one handler, and may run several commands.
+            ctrlc::set_handler(raise).context("cannot listen for Ctrl-C")?;
+        }
         Ok(Interrupt { shared })
     }
 

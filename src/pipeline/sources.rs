@@ -6,6 +6,7 @@ use super::model::{Model, SourceModel};
 use super::probe;
 use super::split::{Side, Split};
 use super::warning::Warning;
+use super::workers::panicked;
 use crate::corpus::{self, Corpus};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::example::{Cursor, Origin};
@@ -21,6 +22,7 @@ use crate::recipe::{self, OnBadRecord, Plan, Recipe};
 use crate::render::row::{RowReader, Shape};
 use crate::shard::ShardFile;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -430,8 +432,11 @@ fn detect(
     source: &corpus::Source,
     options: &ReadOptions,
 ) -> Result<Shape> {
-    let mut first_error = None;
-    for numbered in records_in_order(&source.shards, options)?.take(TELLING) {
+    let (mut first_error, mut left_out, mut tried) = (None, false, 0);
+    for numbered in records_in_order(&source.shards, options)? {
+        if tried == TELLING {
+            break;
+        }
         let Numbered {
             shard,
             record,
@@ -440,7 +445,10 @@ fn detect(
         let error = match entry {
             Entry::Record(line) => match told_shape(rows, model, &line) {
                 Ok(Some(shape)) => return Ok(shape),
-                Ok(None) => continue,
+                Ok(None) => {
+                    left_out = true;
+                    continue;
+                }
                 Err(error) => {
                     let shard = source.shards.get(shard as usize);
                     error
@@ -455,8 +463,17 @@ fn detect(
             return Err(error);
         }
         first_error.get_or_insert(error);
+        tried += 1;
     }
     Err(first_error.unwrap_or_else(|| {
+        if left_out {
+            let message = format!(
+                "source `{}`: the function over it leaves out every record",
+                source.name
+            );
+            return Error::new(Kind::Row, Stage::Render, message)
+                .remedy("keep some, or take the source out");
+        }
         let message = format!("source `{}` is empty: no shard holds a record", source.name);
         Error::new(Kind::Row, Stage::Read, message).remedy("check sources[].paths")
     }))
@@ -467,7 +484,8 @@ fn told_shape(rows: &RowReader, model: &SourceModel, line: &[u8]) -> Result<Opti
     match &model.function {
         None => rows.detect(line).map(Some),
         Some(function) => {
-            let given = function.apply(line)?;
+            let given = catch_unwind(AssertUnwindSafe(|| function.apply(line)));
+            let given = given.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))?;
             given.map(|line| rows.detect(&line)).transpose()
         }
     }

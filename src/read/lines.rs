@@ -269,13 +269,13 @@ impl Lines {
             self.state = State::TooLong;
             return;
         }
-        self.make_room();
-        self.text.extend_from_slice(part);
-        let with_own = self.own + self.text.len() - self.line_start;
+        let with_own = self.own + self.text.len() - self.line_start + part.len();
         if self.state == State::Record && with_own > self.limits.run_bytes + 1 {
-            // Closed before the line is complete, so that a long line and a run are not held twice.
+            // Closed before the line is complete, and before it needs room: a long line and a run are not held twice.
             self.close_run();
         }
+        self.make_room();
+        self.text.extend_from_slice(part);
     }
 
     fn end_line(&mut self) {

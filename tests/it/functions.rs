@@ -189,3 +189,37 @@ fn a_function_may_be_over_one_source_that_is_there() {
     assert_eq!(refused.kind(), Kind::Recipe);
     assert!(refused.to_string().contains("`talks`"), "{refused}");
 }
+
+/// Leaves out all records before one, or all.
+struct From(Option<u64>);
+
+impl RowFunction for From {
+    fn identity(&self) -> String {
+        format!("from {:?}", self.0)
+    }
+
+    fn apply(&self, record: &[u8]) -> Result<Option<Vec<u8>>> {
+        let row: Value = serde_json::from_slice(record).unwrap();
+        let number = row["number"].as_u64().unwrap();
+        let stays = self.0.is_some_and(|from| number >= from);
+        Ok(stays.then(|| record.to_vec()))
+    }
+}
+
+#[test]
+fn a_long_beginning_may_be_left_out_but_not_all() {
+    let corpus = Corpus::new();
+    let row = |number| json!({"number": number, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]});
+    let lines: Vec<String> = (0..1200)
+        .map(|number| format!("{}\n", row(number)))
+        .collect();
+    corpus.write("chats.jsonl", lines.concat().as_bytes());
+    let recipe = corpus.recipe("chats.jsonl", SMALL);
+    let over = |from| RowFunctions::default().over_all(Arc::new(From(from)));
+    assert_eq!(ids(&corpus, &recipe, &over(Some(1150))).len(), 50);
+    let refused = built(&corpus, &recipe, &over(None)).map(drop).unwrap_err();
+    assert!(
+        refused.to_string().contains("leaves out every record"),
+        "{refused}"
+    );
+}

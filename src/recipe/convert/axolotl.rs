@@ -51,8 +51,10 @@ pub(super) fn convert(draft: &mut Draft) {
 }
 
 fn special_tokens(draft: &mut Draft) {
-    let Some(Value::Object(mut tokens)) = draft.take("special_tokens") else {
-        return;
+    let mut tokens = match draft.take("special_tokens") {
+        Some(Value::Object(tokens)) => tokens,
+        Some(_) => return draft.no_equal("special_tokens", "not a mapping"),
+        None => return,
     };
     for (key, path) in [
         ("bos_token", "tokenizer.bos"),
@@ -117,6 +119,10 @@ fn pack(draft: &mut Draft) {
     draft.set("pack.overlong", overlong);
     if let Some(most) = draft.count("sample_packing_bin_size") {
         draft.set("pack.max_segments", most);
+        draft.otherwise(
+            "sample_packing_bin_size",
+            "Axolotl counts the examples of a whole micro-batch; pack.max_segments those of a row",
+        );
     }
     if draft.flag("pad_to_sequence_len") == Some(false) {
         draft.no_equal("pad_to_sequence_len", "rows have one length");
@@ -137,12 +143,17 @@ fn order(draft: &mut Draft) {
     let rows = draft.count("micro_batch_size").unwrap_or(1);
     let accumulation = draft.count("gradient_accumulation_steps").unwrap_or(1);
     draft.rows(rows, accumulation);
-    let shuffle = draft.flag("shuffle_merged_datasets").unwrap_or(true);
-    draft.set("shuffle", shuffle);
-    draft.needless(
-        &["shuffle_before_merging_datasets"],
-        "`shuffle` is over all sources together",
-    );
+    // Merged in order or not, its sampler draws at random.
+    let in_order = draft.flag("curriculum_sampling").unwrap_or_default();
+    draft.set("shuffle", !in_order);
+    for key in ["shuffle_merged_datasets", "shuffle_before_merging_datasets"] {
+        if draft.take(key).is_some() {
+            draft.otherwise(
+                key,
+                "`shuffle` is over all sources together, and alone decides",
+            );
+        }
+    }
     draft.epochs_or_steps("num_epochs", 1);
 }
 
@@ -168,8 +179,8 @@ fn evaluation(draft: &mut Draft) {
     }
 }
 
-/// Keys that tell that turns have a mask of their own. Without any of them Axolotl trains the last turn alone.
-const SAYS_WHAT_IS_TRAINED: [&str; 6] = [
+/// What says which turns are trained, for all data sets together or for one by itself.
+const TURNS: [&str; 6] = [
     "roles_to_train",
     "train_on_eos",
     "train_on_eot",
@@ -182,7 +193,10 @@ fn datasets(draft: &mut Draft, trains_all: bool) {
     let found = match (draft.take("datasets"), draft.take("pretraining_dataset")) {
         (Some(Value::Array(found)), None) => found,
         (None, Some(found)) => {
-            draft.set("mask.train", "all");
+            draft.otherwise(
+                "pretraining_dataset",
+                "texts that are too long go as pack.overlong says",
+            );
             match found {
                 Value::Array(found) => found,
                 Value::String(path) => vec![json!({"path": path, "type": "completion"})],
@@ -191,8 +205,7 @@ fn datasets(draft: &mut Draft, trains_all: bool) {
         }
         _ => return draft.missing("datasets", "give `sources` the files"),
     };
-    // Set for all of them together, or for a data set by itself.
-    let common: Vec<(&str, Value)> = SAYS_WHAT_IS_TRAINED
+    let common: Vec<(&str, Value)> = TURNS
         .iter()
         .filter_map(|key| Some((*key, draft.take(key)?)))
         .collect();
@@ -224,6 +237,18 @@ fn source(
         _ => None,
     };
     let path = text("path").unwrap_or_default();
+    let split = text("split");
+    if dataset.get("type").is_some_and(|kind| !kind.is_string()) {
+        draft.no_equal(
+            &at("type"),
+            "a prompt format of its own: write it as a chat template, or the rows as messages",
+        );
+        dataset.shift_remove("type");
+    }
+    let mut text = |key: &str| match dataset.shift_remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
     let kind = text("type");
     let mut fields = Map::new();
     for (key, field) in [
@@ -239,6 +264,12 @@ fn source(
         if let Some(name) = text(key) {
             fields.insert(field.to_owned(), json!(name));
         }
+    }
+    if let Some(split) = split.filter(|split| split != "train") {
+        draft.no_equal(
+            &at("split"),
+            format!("name the files of `{split}` in paths"),
+        );
     }
     let mut source = Map::new();
     let files = paths(dataset.shift_remove("data_files"), &path);
@@ -256,6 +287,7 @@ fn source(
         Some("chat_template" | "chat_template.default") => {}
         Some("completion" | "pretrain") => {
             source.insert("kind".to_owned(), json!("text"));
+            draft.otherwise(&at("type"), "Axolotl splits texts that are too long; here they go as pack.overlong says (`split` does the same)");
         }
         Some("alpaca") => {
             source.insert("kind".to_owned(), json!("instruction"));
@@ -269,10 +301,6 @@ fn source(
             fields.entry("messages").or_insert(json!("conversations"));
             fields.entry("role").or_insert(json!("from"));
             fields.entry("content").or_insert(json!("value"));
-            source.insert(
-                "roles".to_owned(),
-                json!({"human": "user", "gpt": "assistant"}),
-            );
         }
         Some(other) => draft.no_equal(
             &at("type"),
@@ -291,17 +319,27 @@ fn source(
     if !fields.is_empty() {
         source.insert("fields".to_owned(), Value::Object(fields));
     }
-    if let Some(Value::Object(roles)) = dataset.shift_remove("roles") {
-        source.insert("roles".to_owned(), turned(&roles));
-    }
-    let is_chat = !matches!(kind.as_deref(), Some("completion" | "pretrain" | "alpaca"));
-    if let Some(mask) = mask(draft, number, &mut dataset, trains_all, is_chat) {
-        source.insert("mask".to_owned(), mask);
-    }
-    for key in dataset.keys() {
-        if !matches!(key.as_str(), "ds_type" | "split") {
-            draft.no_equal(&at(key), "");
+    let is_text = matches!(kind.as_deref(), Some("completion" | "pretrain"));
+    if is_text || kind.as_deref() == Some("alpaca") {
+        // What is said of turns is said of chats.
+        dataset.retain(|key, _| !TURNS.contains(&key.as_str()));
+        if is_text && !trains_all {
+            source.insert("mask".to_owned(), json!({"train": "all"}));
         }
+    } else {
+        let renamed = match dataset.shift_remove("roles") {
+            Some(Value::Object(roles)) => turned(&roles),
+            // Its own, where none are given.
+            _ => json!({"human": "user", "gpt": "assistant"}),
+        };
+        let mask = mask(draft, number, &mut dataset, Some(&renamed));
+        source.insert("roles".to_owned(), renamed);
+        if !trains_all {
+            source.insert("mask".to_owned(), mask);
+        }
+    }
+    for key in dataset.keys().filter(|key| *key != "ds_type") {
+        draft.no_equal(&at(key), "");
     }
     Value::Object(source)
 }
@@ -334,22 +372,35 @@ fn turned(roles: &Map<String, Value>) -> Value {
     Value::Object(turned)
 }
 
-/// What is trained of a data set; none where the recipe's own mask is to hold.
+/// What its roles are after `roles`: those that a recipe's mask names.
+fn trained_roles(roles: &[Value], renamed: Option<&Value>) -> Vec<Value> {
+    let own = |role: &str| match (renamed.and_then(|renamed| renamed.get(role)), role) {
+        (Some(name), _) => name.clone(),
+        (None, "human") => json!("user"),
+        (None, "gpt") => json!("assistant"),
+        (None, role) => json!(role),
+    };
+    let mut trained = Vec::new();
+    for role in roles.iter().filter_map(Value::as_str).map(own) {
+        if !trained.contains(&role) {
+            trained.push(role);
+        }
+    }
+    trained
+}
+
+/// What is trained of a data set of chats.
 fn mask(
     draft: &mut Draft,
     number: usize,
     dataset: &mut Map<String, Value>,
-    trains_all: bool,
-    is_chat: bool,
-) -> Option<Value> {
+    renamed: Option<&Value>,
+) -> Value {
     let at = |key: &str| format!("datasets[{number}].{key}");
-    let mut says = false;
-    let mut mask = Map::new();
-    let mut take = |key: &str| {
-        let found = dataset.shift_remove(key).filter(|value| !value.is_null());
-        says |= found.is_some();
-        found
-    };
+    // Written and left empty, both ask for what Axolotl did before it had them.
+    let is_empty = |key: &str| dataset.get(key).is_some_and(Value::is_null);
+    let is_legacy = is_empty("roles_to_train") && is_empty("train_on_eos");
+    let mut take = |key: &str| dataset.shift_remove(key).filter(|value| !value.is_null());
     let roles = take("roles_to_train");
     let ends = take("train_on_eos");
     let turn_ends = take("train_on_eot");
@@ -361,21 +412,21 @@ fn mask(
             "the end of a turn is found in what the template writes",
         );
     }
-    if trains_all {
-        return None;
-    }
-    if !is_chat {
-        return says.then(|| json!({"train": "all"}));
-    }
+    let is_last = is_legacy && flag.is_none() && detail.is_none();
+    let mut mask = Map::new();
     mask.insert(
         "train".to_owned(),
-        json!(if says { "assistant" } else { "last_assistant" }),
+        json!(if is_last {
+            "last_assistant"
+        } else {
+            "assistant"
+        }),
     );
-    if !says {
-        draft.otherwise(&at("type"), "without roles_to_train, train_on_eos or a field of its own Axolotl trains the last turn alone, and so does this recipe");
-    }
     if let Some(Value::Array(roles)) = roles {
-        mask.insert("roles".to_owned(), Value::Array(roles));
+        mask.insert(
+            "roles".to_owned(),
+            Value::Array(trained_roles(&roles, renamed)),
+        );
     }
     match turn_ends.or(ends).as_ref().and_then(Value::as_str) {
         None | Some("turn") => {}
@@ -393,5 +444,5 @@ fn mask(
             draft.no_equal(&at(key), format!("rows must call it `{own}`, not {name}"));
         }
     }
-    Some(Value::Object(mask))
+    Value::Object(mask)
 }

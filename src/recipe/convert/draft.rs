@@ -1,6 +1,6 @@
 //! A configuration that is taken apart, and the recipe that comes of it.
 
-use super::{About, Beside, Converted, Dialect, Note};
+use super::{About, Beside, Converted, Keys, Note};
 use serde_json::{Map, Value, json};
 
 /// Keys that begin with these, or are these, are a trainer's in every dialect: named in one line.
@@ -214,7 +214,13 @@ impl Draft {
         self.set("batch.rows", rows);
         if accumulation > 1 {
             let ranks = self.beside.world_size.unwrap_or(1);
-            self.set("batch.step_rows", rows * accumulation * ranks);
+            let of_all = rows
+                .checked_mul(accumulation)
+                .and_then(|rows| rows.checked_mul(ranks));
+            match of_all {
+                Some(rows) => self.set("batch.step_rows", rows),
+                None => self.no_equal("the rows of a step", "their number has more than 64 bits"),
+            }
             if self.beside.world_size.is_none() {
                 let says = "batch.step_rows counts the rows of all ranks: it is for one, multiply it by the number of ranks";
                 self.missing("the number of ranks", says);
@@ -273,15 +279,15 @@ impl Draft {
         });
     }
 
-    /// Notes what nobody took. Of TRL's fields all are always there, so that only the data's are of interest.
-    pub(super) fn finish(mut self, dialect: Dialect) -> Converted {
+    /// Notes what nobody took.
+    pub(super) fn finish(mut self) -> Converted {
         let is_trainers = |key: &String| TRAINERS.iter().any(|begin| key.starts_with(begin));
         let keys = std::mem::take(&mut self.config).into_iter();
         let keys = keys
             .filter(|(_, value)| !value.is_null())
             .map(|(key, _)| key);
         let (trainers, others): (Vec<_>, Vec<_>) = keys.partition(is_trainers);
-        if dialect != Dialect::Trl {
+        if self.beside.keys == Keys::Written {
             for key in others {
                 self.no_equal(&key, "");
             }

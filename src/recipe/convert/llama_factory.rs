@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 const FOLDER: &str = "data";
 
 pub(super) fn convert(draft: &mut Draft) {
+    if let Some(stage) = draft.text("stage").filter(|stage| stage != "sft") {
+        draft.no_equal("stage", format!("`{stage}`: this recipe is for sft"));
+    }
     let model = draft.text("model_name_or_path");
     let tokenizer = draft.text("tokenizer_name_or_path").or(model);
     draft.tokenizer(tokenizer, "model_name_or_path");
@@ -232,7 +235,33 @@ fn described(
             "it lies on a hub: fetch its files and name them in paths",
         ),
     }
-    let chat = text(entry, "formatting").is_some_and(|formatting| formatting == "sharegpt");
+    let formatting = text(entry, "formatting").unwrap_or_else(|| "alpaca".to_owned());
+    let chat = match formatting.as_str() {
+        "alpaca" => None,
+        "sharegpt" => Some(("conversations", "from", "value")),
+        "openai" => Some(("messages", "role", "content")),
+        other => {
+            draft.no_equal(
+                name,
+                format!("formatting `{other}` is not known: rows are read as messages"),
+            );
+            Some(("messages", "role", "content"))
+        }
+    };
+    if entry
+        .get("ranking")
+        .is_some_and(|ranking| *ranking == json!(true))
+    {
+        draft.no_equal(name, "ranking: pairs of preferences are not for sft");
+    }
+    for key in ["num_samples", "subset", "split", "folder"] {
+        if entry.contains_key(key) {
+            draft.no_equal(
+                name,
+                format!("{key}: name the files in paths, and sources[].limit"),
+            );
+        }
+    }
     let columns = entry
         .get("columns")
         .and_then(Value::as_object)
@@ -244,17 +273,14 @@ fn described(
         .cloned()
         .unwrap_or_default();
     let mut fields = Map::new();
-    if chat {
+    if let Some((messages, role, content)) = chat {
         source.insert("kind".to_owned(), json!("chat"));
         let named = |map: &Map<String, Value>, key: &str, default: &str| {
             json!(text(map, key).unwrap_or_else(|| default.to_owned()))
         };
-        fields.insert(
-            "messages".to_owned(),
-            named(&columns, "messages", "conversations"),
-        );
-        fields.insert("role".to_owned(), named(&tags, "role_tag", "from"));
-        fields.insert("content".to_owned(), named(&tags, "content_tag", "value"));
+        fields.insert("messages".to_owned(), named(&columns, "messages", messages));
+        fields.insert("role".to_owned(), named(&tags, "role_tag", role));
+        fields.insert("content".to_owned(), named(&tags, "content_tag", content));
         let roles = [
             ("user_tag", "human", "user"),
             ("assistant_tag", "gpt", "assistant"),
@@ -262,6 +288,12 @@ fn described(
             ("system_tag", "system", "system"),
         ];
         let roles = roles.iter().filter_map(|(tag, default, role)| {
+            // Roles of the openai format are the chat templates' own.
+            let default = if messages == "messages" {
+                role
+            } else {
+                default
+            };
             let own = text(&tags, tag).unwrap_or_else(|| (*default).to_owned());
             (own != *role).then(|| (own, json!(role)))
         });
@@ -289,6 +321,13 @@ fn described(
     }
     if let Some(tools) = text(&columns, "tools") {
         fields.insert("tools".to_owned(), json!(tools));
+    }
+    for column in [
+        "images", "videos", "audios", "kto_tag", "chosen", "rejected",
+    ] {
+        if columns.contains_key(column) {
+            draft.no_equal(name, format!("the {column} column"));
+        }
     }
     if columns.contains_key("system") {
         draft.no_equal(

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::{Faults, print, yaml};
 use draft::Draft;
 use serde_json::{Map, Value};
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Whose configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,18 @@ pub struct Beside {
     pub world_size: Option<u64>,
     /// LLaMA-Factory's `dataset_info.json`.
     pub dataset_info: Option<Value>,
+    /// Which keys the configuration has.
+    pub keys: Keys,
+}
+
+/// Which keys a configuration has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keys {
+    /// Those that somebody wrote: each that is not translated is named.
+    #[default]
+    Written,
+    /// All that there are, with their defaults, as a configuration object in Python has them.
+    All,
 }
 
 /// A recipe, and what is to be known of it.
@@ -125,10 +137,15 @@ impl fmt::Display for About {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Note { keys, about, says } = self;
-        match says.is_empty() {
-            true => write!(f, "{about}: {keys}"),
-            false => write!(f, "{about}: {keys}: {says}"),
-        }
+        let text = match says.is_empty() {
+            true => format!("{about}: {keys}"),
+            false => format!("{about}: {keys}: {says}"),
+        };
+        // Notes are comments: what a configuration says in them must not begin a line.
+        text.chars().try_for_each(|c| match c {
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => f.write_char(' '),
+            c => f.write_char(c),
+        })
     }
 }
 
@@ -150,7 +167,7 @@ pub fn convert(dialect: Dialect, config: &Map<String, Value>, beside: &Beside) -
         Dialect::Axolotl => axolotl::convert(&mut draft),
         Dialect::LlamaFactory => llama_factory::convert(&mut draft),
     }
-    draft.finish(dialect)
+    draft.finish()
 }
 
 /// Reads a configuration's YAML or JSON text, within the caps of a recipe.

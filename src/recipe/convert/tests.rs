@@ -93,17 +93,53 @@ fn axolotl_keys_become_a_recipe_and_the_rest_is_named() {
     );
 }
 
+/// The mask of a recipe's only source, or the recipe's own.
+fn mask_of(text: &str) -> crate::recipe::MaskConfig {
+    let text = format!("base_model: m/m\nsequence_len: 64\n{text}");
+    let recipe = read_back(&converted(Dialect::Axolotl, &text, &Beside::default()));
+    let own = recipe.sources[0].mask.clone();
+    own.unwrap_or(recipe.mask)
+}
+
 #[test]
-fn axolotl_without_a_word_on_masks_trains_the_last_turn() {
-    let text =
-        "base_model: m/m\nsequence_len: 64\ndatasets: [{path: a.jsonl, type: chat_template}]";
-    let converted = converted(Dialect::Axolotl, text, &Beside::default());
-    let recipe = read_back(&converted);
+fn axolotls_masks_are_told_by_what_is_written_and_what_is_left_empty() {
+    let chat = |keys: &str| {
+        mask_of(&format!(
+            "datasets: [{{path: a.jsonl, type: chat_template{keys}}}]"
+        ))
+    };
+    assert_eq!(chat("").train, Train::Assistant);
     assert_eq!(
-        recipe.sources[0].mask.as_ref().unwrap().train,
+        chat(", roles_to_train: , train_on_eos: ").train,
         Train::LastAssistant
     );
-    // Its defaults.
+    assert_eq!(
+        chat(", roles_to_train: , train_on_eos: , message_field_training: train").train,
+        Train::Assistant
+    );
+    assert_eq!(
+        chat(", roles_to_train: [gpt, human]").roles,
+        ["assistant", "user"]
+    );
+    assert_eq!(
+        chat(", roles_to_train: [bot], roles: {assistant: [bot]}").roles,
+        ["assistant"]
+    );
+    assert!(!chat(", train_on_eot: none").end_of_turn);
+    let text = "datasets: [{path: a.jsonl, type: completion}]\ntrain_on_eos: turn";
+    assert_eq!(mask_of(text).train, Train::All);
+    let alpaca = "datasets: [{path: a.jsonl, type: alpaca}]\neot_tokens: ['<e>']";
+    assert_eq!(mask_of(alpaca).train, Train::Assistant);
+    let inputs = "datasets: [{path: a.jsonl, type: chat_template, roles_to_train: [assistant]}]\ntrain_on_inputs: true";
+    assert_eq!(mask_of(inputs).train, Train::All);
+    assert_eq!(mask_of("pretraining_dataset: a.jsonl").train, Train::All);
+}
+
+#[test]
+fn what_axolotl_does_by_itself_is_written_out() {
+    let text = "base_model: m/m\nsequence_len: 64\ndatasets: [{path: a.jsonl, type: chat_template, split: 'train[:9]'}]";
+    let converted = converted(Dialect::Axolotl, text, &Beside::default());
+    let recipe = read_back(&converted);
     assert_eq!(
         (recipe.pack.strategy, recipe.pack.overlong),
         (Strategy::None, Overlong::Drop)
@@ -112,6 +148,24 @@ fn axolotl_without_a_word_on_masks_trains_the_last_turn() {
         (recipe.batch.rows, recipe.seed, recipe.epochs),
         (1, 42, Some(1))
     );
+    assert_eq!(noted(&converted, About::NoEqual), ["datasets[0].split"]);
+}
+
+#[test]
+fn notes_cannot_become_keys_and_large_numbers_no_panic() {
+    let text = "base_model: m/m\nsequence_len: 64\nchat_template: \"x\\nseed: 99\"\nmicro_batch_size: 4611686018427387904\n\
+                gradient_accumulation_steps: 8\ndatasets: [{path: a.jsonl}]";
+    let converted = converted(Dialect::Axolotl, text, &Beside::default());
+    let printed = converted.to_string();
+    assert_eq!(
+        printed
+            .lines()
+            .filter(|line| line.starts_with("seed"))
+            .count(),
+        1,
+        "{printed}"
+    );
+    assert!(noted(&converted, About::NoEqual).contains(&"the rows of a step"));
 }
 
 const LLAMA_FACTORY: &str = "
@@ -167,7 +221,7 @@ fn llama_factory_keys_become_a_recipe_with_the_described_data_sets() {
     assert_eq!(recipe.sources[1].limit, Some(1000));
     assert!(noted(&converted, About::Otherwise).contains(&"packing"));
     assert_eq!(noted(&converted, About::NoEqual), ["template"]);
-    assert_eq!(noted(&converted, About::Trainer), ["stage, bf16"]);
+    assert_eq!(noted(&converted, About::Trainer), ["bf16"]);
 }
 
 #[test]
@@ -202,6 +256,7 @@ fn trl_keys_become_a_recipe() {
     );
     assert_eq!((recipe.batch.rows, recipe.batch.step_rows), (4, None));
     assert_eq!(noted(&converted, About::Otherwise), ["padding_free"]);
+    assert_eq!(noted(&converted, About::Trainer), ["bf16"]);
     let few =
         "{\"tokenizer\": \"m/m\", \"max_steps\": 100, \"num_train_epochs\": 3, \"max_length\": 64}";
     let few = super::tests::converted(Dialect::Trl, few, &Beside::default());

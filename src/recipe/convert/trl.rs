@@ -4,7 +4,8 @@ use super::draft::Draft;
 use serde_json::json;
 
 pub(super) fn convert(draft: &mut Draft) {
-    let tokenizer = draft.text("tokenizer");
+    let model = draft.text("model_name_or_path");
+    let tokenizer = draft.text("tokenizer").or(model);
     draft.tokenizer(tokenizer, "the model's name");
     for (key, path) in [
         ("eos_token", "tokenizer.eos"),
@@ -87,7 +88,7 @@ fn length(draft: &mut Draft) {
     let (strategy, overlong) = match (packing, strategy.as_str()) {
         (false, _) => ("none", None),
         (true, "wrapped") => ("concat", None),
-        (true, "bfd_split") => ("knapsack", Some("split")),
+        (true, "bfd_split" | "bfd-requeue") => ("knapsack", Some("split")),
         (true, _) => ("knapsack", None),
     };
     draft.set("pack.strategy", strategy);
