@@ -225,7 +225,7 @@ def fine_tune(keys: dict[str, Any], folder: str, cache: str, resume: bool, kill:
         seed=3,
     )
     trainer = hf.with_loader(trl.SFTTrainer)(
-        model=model(layers=1, width=32, attention_dropout=0.1),
+        model=model(attention_dropout=0.1),
         args=args,
         loader=Loader(keys, rank=args.process_index, world_size=args.world_size, cache=cache),
         processing_class=transformers.AutoTokenizer.from_pretrained(keys["tokenizer"]),
