@@ -287,7 +287,7 @@ def test_ctrl_c_ends_a_wait_for_a_function_and_the_interpreter_ends_well(
         waiting.send_signal(signal.SIGINT)
         sent = time.monotonic()
         assert waiting.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < 0.5
+        assert time.monotonic() - sent < 3
         assert waiting.wait(20) == 0
     finally:
         waiting.kill()
@@ -334,7 +334,7 @@ def test_a_closed_loader_calls_no_function_any_more(keys: dict[str, Any], cache:
         time.sleep(0.01)
     begun = time.monotonic()
     loader.close()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4
     had = len(calls)
     time.sleep(0.5)
     assert len(calls) == had < 15

@@ -31,7 +31,7 @@ except KeyboardInterrupt:
 
 
 def assert_ends_with_ctrl_c(keys: dict[str, Any], cache: Path, when: str) -> None:
-    """Soon after it begins to wait, within half a second, and with its process ended well."""
+    """Soon after it begins to wait, long before there is a batch, and with its process ended well."""
     running = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, json.dumps(keys), str(cache), when], stdout=subprocess.PIPE, text=True
     )
@@ -41,7 +41,7 @@ def assert_ends_with_ctrl_c(keys: dict[str, Any], cache: Path, when: str) -> Non
         running.send_signal(signal.SIGINT)
         sent = time.monotonic()
         assert running.stdout.readline() == "interrupted after 0\n"
-        assert time.monotonic() - sent < 0.5
+        assert time.monotonic() - sent < 3
         assert running.wait(60) == 0
     finally:
         running.kill()
