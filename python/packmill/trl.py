@@ -39,7 +39,7 @@ def from_trl(
     keys["sources"] = [_source(number, source) for number, source in enumerate(listed)]
     if world_size is None:
         world_size = ranks.found()
-    text, notes = _packmill.convert("trl", json.dumps(keys, default=str), world_size)
+    text, notes = _packmill.convert_trl(json.dumps(keys, default=str), world_size)
     for about, names, says in notes:
         warnings.warn(f"{about}: {names}: {says}", PackmillWarning, stacklevel=2)
     return json.loads(text)  # type: ignore[no-any-return]

@@ -4,9 +4,8 @@ use crate::errors::raise;
 use crate::functions::{self, Given};
 use crate::recipe;
 use crate::waiting::interruptible;
-use packmill::cli::{Colour, inspected};
-use packmill::recipe::convert::{About, Beside, Dialect, Keys};
-use packmill::{Error, Kind, Stage};
+use packmill::cli::inspected;
+use packmill::recipe::convert::{Beside, Converted, Dialect, Keys, convert};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
@@ -44,44 +43,22 @@ pub(crate) fn inspect(
     interruptible(py, move |wanted| {
         let functions = functions::started(functions, &wanted)?;
         let cache = cache.map(PathBuf::from);
-        let shown = |colour| {
-            inspected(
-                &recipe,
-                &functions,
-                cache.as_deref(),
-                skip..skip + rows,
-                (colour, width),
-            )
-        };
-        Ok((shown(Colour::Ansi)?, shown(Colour::Plain)?))
+        inspected(
+            &recipe,
+            &functions,
+            cache.as_deref(),
+            skip..skip + rows,
+            width,
+        )
     })
 }
 
 /// A note of a conversion: what about, the keys, a clause.
 type Noted = (String, String, String);
 
-/// A configuration as JSON, of `"trl"`, `"axolotl"` or `"llama_factory"`, as a recipe in JSON, with its notes: (what about,
-/// keys, clause).
+/// An `SFTConfig`'s keys as JSON, as a recipe in JSON, with its notes: (what about, keys, clause).
 #[pyfunction]
-pub(crate) fn convert(
-    py: Python<'_>,
-    dialect: &str,
-    config: &str,
-    world_size: Option<u64>,
-) -> PyResult<(String, Vec<Noted>)> {
-    let dialect = match dialect {
-        "trl" => Dialect::Trl,
-        "axolotl" => Dialect::Axolotl,
-        "llama_factory" => Dialect::LlamaFactory,
-        other => {
-            let error = Error::new(
-                Kind::Recipe,
-                Stage::Recipe,
-                format!("no configurations of `{other}` are known"),
-            );
-            return Err(raise(py, &error));
-        }
-    };
+pub(crate) fn convert_trl(config: &str, world_size: Option<u64>) -> PyResult<(String, Vec<Noted>)> {
     let config: Value =
         serde_json::from_str(config).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let Value::Object(config) = config else {
@@ -92,11 +69,8 @@ pub(crate) fn convert(
         dataset_info: None,
         keys: Keys::All,
     };
-    let converted = packmill::recipe::convert::convert(dialect, &config, &beside);
-    let notes = converted
-        .notes
-        .into_iter()
-        .filter(|note| note.about != About::Trainer);
+    let Converted { recipe, notes } = convert(Dialect::Trl, &config, &beside);
+    let notes = notes.into_iter();
     let notes = notes.map(|note| (note.about.to_string(), note.keys, note.says));
-    Ok((converted.recipe.to_string(), notes.collect()))
+    Ok((recipe.to_string(), notes.collect()))
 }

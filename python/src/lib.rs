@@ -50,6 +50,6 @@ fn _packmill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(command::main, module)?)?;
     module.add_function(wrap_pyfunction!(command::cache_folder, module)?)?;
     module.add_function(wrap_pyfunction!(command::inspect, module)?)?;
-    module.add_function(wrap_pyfunction!(command::convert, module)?)?;
+    module.add_function(wrap_pyfunction!(command::convert_trl, module)?)?;
     Ok(())
 }

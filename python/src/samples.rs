@@ -3,7 +3,7 @@
 use crate::errors::{guarded, raise};
 use crate::functions::{self, Given};
 use crate::recipe;
-use crate::waiting::{Wanted, interruptible};
+use crate::waiting::{Wanted, drop_detached, interruptible};
 use packmill::pipeline::{Model, Sample, Side};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -90,11 +90,7 @@ impl Drop for Samples {
         }
         self.wanted.end();
         let samples = self.samples.get_mut();
-        let mut samples = samples.unwrap_or_else(PoisonError::into_inner).take();
-        // Its threads may be waiting for the interpreter, in a function over records.
-        if Python::try_attach(|py| py.detach(|| drop(samples.take()))).is_none() {
-            drop(samples.take());
-        }
+        drop_detached(samples.unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

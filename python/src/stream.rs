@@ -2,7 +2,7 @@
 
 use crate::errors::{guarded, raise};
 use crate::functions::{self, Given};
-use crate::waiting::{PATIENCE, Wanted, interruptible};
+use crate::waiting::{PATIENCE, Wanted, drop_detached, interruptible};
 use crate::{recipe, tensor};
 use packmill::batch::{Batch, IdWidth};
 use packmill::channel::TryRecv;
@@ -289,12 +289,7 @@ impl Drop for Stream {
         self.wanted.end();
         self.stop.stop();
         let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let live = live.take();
-        // Its threads may be waiting for the interpreter, in a function over records.
-        let mut live = Some(live);
-        if Python::try_attach(|py| py.detach(|| drop(live.take()))).is_none() {
-            drop(live.take());
-        }
+        drop_detached(live.take());
     }
 }
 

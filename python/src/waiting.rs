@@ -34,6 +34,14 @@ impl Wanted {
     }
 }
 
+/// Drops what has threads that may be waiting for the interpreter, in a function over records: without it.
+pub(crate) fn drop_detached<T: Send>(value: T) {
+    let mut value = Some(value);
+    if Python::try_attach(|py| py.detach(|| drop(value.take()))).is_none() {
+        drop(value.take());
+    }
+}
+
 /// Does `work`, which asks [`Wanted`] where it can end early. What it gives after an interrupt is dropped on its thread.
 pub(crate) fn interruptible<T: Send + 'static>(
     py: Python<'_>,

@@ -91,6 +91,11 @@ def write_chats(path: Path, count: int, seed: int = 1) -> Path:
     return path
 
 
+def records(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def model(*, layers: int = 2, width: int = 64, **options: Any) -> Any:
     """A Qwen3 of random weights, in fp32."""
     import torch

@@ -13,7 +13,7 @@ import pytest
 
 import children
 import packmill
-from conftest import write_chats
+from conftest import records, write_chats
 from packmill import Loader, RecipeError, UsageError
 from test_loader import provenance, same
 
@@ -43,10 +43,6 @@ def keys(recipe: Make) -> dict[str, Any]:
     keys = recipe(pack={"sequence_length": 512})
     del keys["sources"]
     return keys
-
-
-def records(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def assert_delivers(loader: Loader, rows: list[Record], keys: dict[str, Any], folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +14,11 @@ from typing import Any
 import pytest
 
 import packmill
-from conftest import write_chats
+from conftest import records, write_chats
 from packmill import CheckpointError, CorpusError, Filter, Formatter, Loader, RecipeError
 from packmill.functions import Function
 from test_loader import provenance, same
+from test_waiting import assert_interrupted
 
 Make = Callable[..., dict[str, Any]]
 Record = dict[str, Any]
@@ -43,10 +43,6 @@ def only_one_turn(record: Record) -> Record | None:
 def of_columns(row: Record) -> Record:
     turns = [{"role": "user", "content": row["asked"]}, {"role": "assistant", "content": row["answered"]}]
     return {"messages": turns}
-
-
-def records(path: Path) -> list[Record]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def write(path: Path, rows: list[Record]) -> str:
@@ -281,16 +277,7 @@ def test_ctrl_c_ends_a_wait_for_a_function_and_the_interpreter_ends_well(
 ) -> None:
     """While the first batch is waited for, and while lengths are counted."""
     waiting = running(WAITING, {**keys, "plan": plan}, cache)
-    try:
-        assert waiting.stdout is not None and waiting.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        waiting.send_signal(signal.SIGINT)
-        sent = time.monotonic()
-        assert waiting.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - sent < 3
-        assert waiting.wait(20) == 0
-    finally:
-        waiting.kill()
+    assert_interrupted(waiting, "interrupted\n", after=0.5)
 
 
 def test_what_is_wrong_with_a_record_is_no_others_matter(keys: dict[str, Any], chats: Path, cache: Path) -> None:

@@ -30,21 +30,26 @@ except KeyboardInterrupt:
 """
 
 
+def assert_interrupted(running: subprocess.Popen[str], says: str, *, after: float) -> None:
+    """A program that says when it is ready is interrupted, says so soon, and ends well."""
+    try:
+        assert running.stdout is not None and running.stdout.readline() == "ready\n"
+        time.sleep(after)
+        running.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        assert running.stdout.readline() == says
+        assert time.monotonic() - sent < 3
+        assert running.wait(20) == 0
+    finally:
+        running.kill()
+
+
 def assert_ends_with_ctrl_c(keys: dict[str, Any], cache: Path, when: str) -> None:
     """Soon after it begins to wait, long before there is a batch, and with its process ended well."""
     running = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, json.dumps(keys), str(cache), when], stdout=subprocess.PIPE, text=True
     )
-    try:
-        assert running.stdout is not None and running.stdout.readline() == "ready\n"
-        time.sleep(0.2)
-        running.send_signal(signal.SIGINT)
-        sent = time.monotonic()
-        assert running.stdout.readline() == "interrupted after 0\n"
-        assert time.monotonic() - sent < 3
-        assert running.wait(60) == 0
-    finally:
-        running.kill()
+    assert_interrupted(running, "interrupted after 0\n", after=0.2)
 
 
 def test_a_first_batch_that_takes_long(recipe: Make, cache: Path) -> None:

@@ -21,12 +21,12 @@ pub(crate) fn run(args: &args::Inspect) -> Result<()> {
     }
     let mut out = stdio::stdout();
     let rows = args.skip..args.skip + args.rows;
-    shown.write(&mut out, rows, Look::of_stdout())?;
+    shown.write(rows, &mut [(&mut out, Look::of_stdout())])?;
     out.flush()?;
     Ok(())
 }
 
-/// What `packmill inspect` shows of some rows, with functions over records, `width` columns wide.
+/// What `packmill inspect` shows of some rows, with functions over records, `width` columns wide: in ANSI colours, and plain.
 ///
 /// # Errors
 /// What keeps the recipe from being streamed.
@@ -35,19 +35,28 @@ pub fn inspected(
     functions: &RowFunctions,
     cache: Option<&Path>,
     rows: Range<usize>,
-    (colour, width): (Colour, usize),
-) -> crate::Result<String> {
+    width: usize,
+) -> crate::Result<(String, String)> {
+    let look = |colour| Look { colour, width };
     let written = || {
-        let mut out = Vec::new();
+        let (mut ansi, mut plain) = (Vec::new(), Vec::new());
         let shown = Shown::open(recipe.clone(), functions, cache)?;
-        shown.write(&mut out, rows, Look { colour, width })?;
-        Ok(String::from_utf8_lossy(&out).into_owned())
+        let mut outs: [Out<'_>; 2] = [
+            (&mut ansi, look(Colour::Ansi)),
+            (&mut plain, look(Colour::Plain)),
+        ];
+        shown.write(rows, &mut outs)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok((text(ansi), text(plain)))
     };
     written().map_err(|error: anyhow::Error| match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::new(Kind::Internal, Stage::Channel, format!("{error:#}")),
     })
 }
+
+/// Where rows are written, and how they look there.
+type Out<'a> = (&'a mut dyn Write, Look);
 
 /// A recipe that is streamed to be looked at.
 struct Shown {
@@ -77,8 +86,10 @@ impl Shown {
     }
 
     /// What was found, and the rows of these numbers.
-    fn write(mut self, out: &mut dyn Write, rows: Range<usize>, look: Look) -> Result<()> {
-        write_sources(out, &self.loader, &self.model)?;
+    fn write(mut self, rows: Range<usize>, outs: &mut [Out<'_>]) -> Result<()> {
+        for (out, _) in outs.iter_mut() {
+            write_sources(out, &self.loader, &self.model)?;
+        }
         let mut number = 0;
         while number < rows.end {
             let Some(batch) = self.loader.next().transpose()? else {
@@ -86,9 +97,19 @@ impl Shown {
             };
             for row in 0..self.rows_a_batch.saturating_sub(batch.filling()) {
                 if rows.contains(&number) {
-                    writeln!(out)?;
                     let sources = self.loader.sources();
-                    show_row(out, &batch, row, number as u64, sources, &self.pieces, look)?;
+                    for (out, look) in outs.iter_mut() {
+                        writeln!(out)?;
+                        show_row(
+                            out,
+                            &batch,
+                            row,
+                            number as u64,
+                            sources,
+                            &self.pieces,
+                            *look,
+                        )?;
+                    }
                 }
                 number += 1;
             }

@@ -43,7 +43,6 @@ mod verify;
 use crate::recipe::Faults;
 use crate::{Kind, Recipe};
 pub use inspect::inspected;
-pub use show::Colour;
 
 use anyhow::Result;
 use args::{Cli, Command};

@@ -27,8 +27,14 @@ pub trait RowFunction: Send + Sync {
     fn apply(&self, record: &[u8]) -> Result<Option<Vec<u8>>>;
 }
 
+impl fmt::Debug for dyn RowFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.identity())
+    }
+}
+
 /// Functions by the name of the source that they are over; those of no source are over all that have none of their own.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RowFunctions {
     common: Option<Arc<dyn RowFunction>>,
     own: BTreeMap<String, Arc<dyn RowFunction>>,
@@ -60,18 +66,5 @@ impl RowFunctions {
             .get(source)
             .or(self.common.as_ref())
             .map(Arc::clone)
-    }
-}
-
-impl fmt::Debug for RowFunctions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = self.own.iter().map(|(name, own)| (name, own.identity()));
-        f.debug_struct("RowFunctions")
-            .field(
-                "common",
-                &self.common.as_ref().map(|common| common.identity()),
-            )
-            .field("own", &own.collect::<Vec<_>>())
-            .finish()
     }
 }

@@ -6,7 +6,6 @@ use super::templates::Templates;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::recipe::{MaskConfig, Recipe, Render, SpecialTokensInText};
 use crate::tokenize::{self, HubCache, LoadedTokenizer};
-use std::fmt;
 use std::sync::Arc;
 
 /// The tokenizer, and each source's templates and mask.
@@ -19,7 +18,7 @@ pub struct Model {
 }
 
 /// One source's templates, mask, render and filter: its own, or the recipe's.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SourceModel {
     /// Its compiled chat templates; shared between sources that use the recipe's.
     pub templates: Arc<Templates>,
@@ -35,21 +34,6 @@ pub struct SourceModel {
     pub system: Option<String>,
     /// What its records go through before they are understood.
     pub(crate) function: Option<Arc<dyn RowFunction>>,
-}
-
-impl fmt::Debug for SourceModel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let function = self.function.as_ref().map(|function| function.identity());
-        f.debug_struct("SourceModel")
-            .field("templates", &self.templates)
-            .field("mask", &self.mask)
-            .field("render", &self.render)
-            .field("special_tokens_in_text", &self.special_tokens_in_text)
-            .field("filter", &self.filter)
-            .field("system", &self.system)
-            .field("function", &function)
-            .finish()
-    }
 }
 
 impl Model {

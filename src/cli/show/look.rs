@@ -42,7 +42,7 @@ impl Mark {
 
 /// Whether trained text is told by colour or by brackets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// ANSI colours.
     Ansi,
     /// No escape sequences at all: trained text stands in ⟦…⟧, special tokens in ‹…›.

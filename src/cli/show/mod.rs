@@ -21,8 +21,7 @@ mod wrap;
 
 pub(crate) use engine::engine;
 pub(crate) use feeds::{feeds, feeds_json};
-pub use look::Colour;
-pub(crate) use look::Look;
+pub(crate) use look::{Colour, Look};
 pub(crate) use outlook::outlook;
 pub(crate) use pieces::Pieces;
 pub(crate) use report::{Ending, LedgerEntry, Report};

@@ -16,7 +16,7 @@ pub(super) fn convert(draft: &mut Draft) {
         draft.set("mask.train", "all");
     }
     datasets(draft, trains_all);
-    evaluation(draft);
+    draft.held_out("val_set_size", "test_datasets");
     if draft
         .flag("dataset_exact_deduplication")
         .unwrap_or_default()
@@ -155,28 +155,6 @@ fn order(draft: &mut Draft) {
         }
     }
     draft.epochs_or_steps("num_epochs", 1);
-}
-
-fn evaluation(draft: &mut Draft) {
-    if let Some(size) = draft.take("val_set_size") {
-        match size.as_f64() {
-            Some(0.0) => {}
-            Some(share) if share < 1.0 => {
-                draft.set("split", json!({"fraction": share}));
-                draft.otherwise("val_set_size", "a hash of each record decides whether it is held out, so the share is about as large");
-            }
-            _ => draft.no_equal(
-                "val_set_size",
-                "a number of records: give split.fraction the share that they are",
-            ),
-        }
-    }
-    if draft.take("test_datasets").is_some() {
-        draft.no_equal(
-            "test_datasets",
-            "split holds out of the sources; stream other files by a recipe of their own",
-        );
-    }
 }
 
 /// What says which turns are trained, for all data sets together or for one by itself.

@@ -95,7 +95,6 @@ const TRAINERS: &[&str] = &[
     "router_aux",
     "greater_is_better",
     "enable_jit",
-    "ddp_",
     "gradient_clipping",
     "hf_",
     "revision",
@@ -247,6 +246,27 @@ impl Draft {
                 key,
                 format!("{epochs} epochs: end the trainer after as many steps"),
             ),
+        }
+    }
+
+    /// What is held out: the share under `key`, and under `others` data sets of their own, which have no equal.
+    pub(super) fn held_out(&mut self, key: &str, others: &str) {
+        match self.take(key).map(|size| size.as_f64()) {
+            None | Some(Some(0.0)) => {}
+            Some(Some(share)) if share < 1.0 => {
+                self.set("split", json!({"fraction": share}));
+                self.otherwise(key, "a hash of each record decides whether it is held out, so the share is about as large");
+            }
+            _ => self.no_equal(
+                key,
+                "a number of records: give split.fraction the share that they are",
+            ),
+        }
+        if self.take(others).is_some() {
+            self.no_equal(
+                others,
+                "split holds out of the sources; stream other files by a recipe of their own",
+            );
         }
     }
 

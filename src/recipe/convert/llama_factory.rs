@@ -18,25 +18,7 @@ pub(super) fn convert(draft: &mut Draft) {
     let packs = pack(draft);
     order(draft);
     datasets(draft);
-    if let Some(size) = draft.take("val_size") {
-        match size.as_f64() {
-            Some(0.0) => {}
-            Some(share) if share < 1.0 => {
-                draft.set("split", json!({"fraction": share}));
-                draft.otherwise("val_size", "a hash of each record decides whether it is held out, so the share is about as large");
-            }
-            _ => draft.no_equal(
-                "val_size",
-                "a number of records: give split.fraction the share that they are",
-            ),
-        }
-    }
-    if draft.take("eval_dataset").is_some() {
-        draft.no_equal(
-            "eval_dataset",
-            "split holds out of the sources; stream other files by a recipe of their own",
-        );
-    }
+    draft.held_out("val_size", "eval_dataset");
     draft.needless(
         &[
             "overwrite_cache",
@@ -115,7 +97,6 @@ fn order(draft: &mut Draft) {
         .or(draft.count("seed"))
         .unwrap_or(42);
     draft.set("seed", seed);
-    draft.take("seed");
     let rows = draft.count("per_device_train_batch_size").unwrap_or(8);
     let accumulation = draft.count("gradient_accumulation_steps").unwrap_or(1);
     draft.rows(rows, accumulation);
